@@ -1,0 +1,79 @@
+-- Every event, once, with what the pipeline made of it.
+--
+-- Order: a campaign report reads one message; a recipient's history goes through the bloom filter. Ids, hashes
+-- and times dominate the size, so that is where the codecs are. The deduplication windows stand on this table
+-- and on every view's target: without them a repeated INSERT counts twice there.
+CREATE TABLE IF NOT EXISTS events{local}
+(
+    workspace UInt32 COMMENT 'Workspace: the tenant that sent the message' CODEC(ZSTD(1)),
+    message UInt64 COMMENT 'The sender''s message (a campaign or a template run)' CODEC(ZSTD(1)),
+    recipient UInt64 COMMENT 'Keyed hash of the sender''s recipient id; 0 when it may not be known' CODEC(ZSTD(1)),
+    received_at DateTime64(3, 'UTC') COMMENT 'When the edge received the request; for sent, when the message was sent' CODEC(Delta, ZSTD(1)),
+    kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened' CODEC(ZSTD(1)),
+    link UInt32 COMMENT 'Number of the link in the message, from 1; 0 for an open' CODEC(ZSTD(1)),
+    target String COMMENT 'Where a click or a download went' CODEC(ZSTD(1)),
+    sent_at DateTime('UTC') COMMENT 'When the message was sent; 1970-01-01 when unknown' CODEC(Delta, ZSTD(1)),
+    position Enum8('unknown' = 0, 'top' = 1, 'bottom' = 2) COMMENT 'Where the pixel stands in the message' CODEC(ZSTD(1)),
+    mode Enum8('unspecified' = 0, 'full' = 1, 'anonymous' = 2, 'date' = 3, 'off' = 4) COMMENT 'Tracking mode of the link; unspecified is read as full' CODEC(ZSTD(1)),
+    region_claim Enum8('unknown' = 0, 'eu' = 1, 'other' = 2) COMMENT 'What the sender says of the recipient''s place; eu is the EU, the EEA and the UK' CODEC(ZSTD(1)),
+    trap Bool COMMENT 'A link that no person sees' CODEC(ZSTD(1)),
+    method Enum8('other' = 0, 'GET' = 1, 'HEAD' = 2) COMMENT 'HTTP method' CODEC(ZSTD(1)),
+    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request; proxy is a person behind an image proxy; none for sent' CODEC(ZSTD(1)),
+    reasons Array(LowCardinality(String)) COMMENT 'Codes of the rules that spoke, the decisive one first' CODEC(ZSTD(1)),
+    confidence Enum8('none' = 0, 'weak' = 1, 'probable' = 2, 'certain' = 3) COMMENT 'How sure the verdict is' CODEC(ZSTD(1)),
+    ruleset UInt16 COMMENT 'Version of the rules behind the verdict' CODEC(ZSTD(1)),
+    device Enum8('unknown' = 0, 'phone' = 1, 'tablet' = 2, 'desktop' = 3, 'tv' = 4, 'console' = 5, 'wearable' = 6, 'other' = 7) COMMENT 'Device type' CODEC(ZSTD(1)),
+    os LowCardinality(String) COMMENT 'Operating system; empty when unknown' CODEC(ZSTD(1)),
+    os_version LowCardinality(String) COMMENT 'Version of the operating system' CODEC(ZSTD(1)),
+    client LowCardinality(String) COMMENT 'Mail client or browser; empty when unknown' CODEC(ZSTD(1)),
+    client_version LowCardinality(String) COMMENT 'Version of the client' CODEC(ZSTD(1)),
+    device_trust Enum8('none' = 0, 'low' = 1, 'high' = 2) COMMENT 'How far device, os and client may be believed' CODEC(ZSTD(1)),
+    country LowCardinality(String) COMMENT 'ISO 3166-1 alpha-2 code from the address; empty when unknown' CODEC(ZSTD(1)),
+    region LowCardinality(String) COMMENT 'First subdivision of the country' CODEC(ZSTD(1)),
+    city LowCardinality(String) COMMENT 'City, in English' CODEC(ZSTD(1)),
+    latitude Float32 COMMENT 'Degrees north; NaN when unknown' CODEC(ZSTD(1)),
+    longitude Float32 COMMENT 'Degrees east; NaN when unknown' CODEC(ZSTD(1)),
+    accuracy_km UInt16 COMMENT 'Radius around the coordinates in kilometres; 0 when unknown' CODEC(ZSTD(1)),
+    time_zone LowCardinality(String) COMMENT 'IANA time zone that local_hour and local_weekday are in; empty when unknown' CODEC(ZSTD(1)),
+    geo_trust Enum8('none' = 0, 'low' = 1, 'high' = 2) COMMENT 'How far the place may be believed' CODEC(ZSTD(1)),
+    geo_version LowCardinality(String) COMMENT 'Which geographic data was used' CODEC(ZSTD(1)),
+    region_class Enum8('unknown' = 0, 'eu' = 1, 'other' = 2) COMMENT 'The recipient''s region by all evidence of this event; eu is the EU, the EEA and the UK' CODEC(ZSTD(1)),
+    local_hour UInt8 COMMENT 'Hour of the day in time_zone, 0 to 23; 255 when unknown' CODEC(ZSTD(1)),
+    local_weekday UInt8 COMMENT 'Day of the week in time_zone, 1 (Monday) to 7; 0 when unknown' CODEC(ZSTD(1)),
+    address IPv6 COMMENT 'Client address, truncated by policy, cleared after 30 days; :: when unknown' CODEC(ZSTD(1)) TTL toDateTime(received_at) + INTERVAL 30 DAY,
+    user_agent String COMMENT 'User-Agent header' CODEC(ZSTD(1)),
+    accept_language LowCardinality(String) COMMENT 'Accept-Language header' CODEC(ZSTD(1)),
+    referer String COMMENT 'Referer header' CODEC(ZSTD(1)),
+    host LowCardinality(String) COMMENT 'Host header' CODEC(ZSTD(1)),
+    http_version UInt8 COMMENT 'HTTP version: 10, 11 or 20; 0 when unknown' CODEC(ZSTD(1)),
+    dnt Bool COMMENT 'The client sent DNT: 1' CODEC(ZSTD(1)),
+    sec_gpc Bool COMMENT 'The client sent Sec-GPC: 1' CODEC(ZSTD(1)),
+    replay Bool COMMENT 'The event left the edge''s journal more than once' CODEC(ZSTD(1)),
+    domain UInt64 COMMENT 'Keyed hash of the recipient''s mail domain, on sent; 0 when unknown' CODEC(ZSTD(1)),
+    profile_country LowCardinality(String) COMMENT 'Country the sender has on file, on sent' CODEC(ZSTD(1)),
+    profile_time_zone LowCardinality(String) COMMENT 'Time zone the sender has on file, on sent' CODEC(ZSTD(1)),
+    k_topic LowCardinality(String) COMMENT 'Provenance: the source, a Kafka topic or a journal' CODEC(ZSTD(1)),
+    k_part UInt32 COMMENT 'Provenance: partition of the source' CODEC(ZSTD(1)),
+    k_off UInt64 COMMENT 'Provenance: offset of the message that carried the event' CODEC(Delta, ZSTD(1)),
+    edge_id UInt64 COMMENT 'The edge that received the event; (edge_id, seq) names it for good' CODEC(ZSTD(1)),
+    seq UInt64 COMMENT 'Number of the event at its edge' CODEC(Delta, ZSTD(1)),
+    INDEX by_recipient recipient TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_offset k_off TYPE minmax GRANULARITY 1
+)
+ENGINE = {MergeTree}
+PARTITION BY toYYYYMM(received_at)
+ORDER BY (workspace, message, kind, received_at)
+TTL toDateTime(received_at) + INTERVAL 25 MONTH
+SETTINGS non_replicated_deduplication_window = 10000,
+    replicated_deduplication_window = 10000,
+    replicated_deduplication_window_seconds = 604800
+COMMENT 'Engagement events, one row each. Kept for 25 months, addresses for 30 days.';
+
+-- cluster only
+CREATE TABLE IF NOT EXISTS events AS events_local
+ENGINE = Distributed({cluster}, currentDatabase(), events_local)
+COMMENT 'Engagement events, one row each, of all shards. Kept for 25 months, addresses for 30 days.';
+
+CREATE VIEW IF NOT EXISTS events_human
+AS SELECT * FROM events WHERE verdict IN ('human', 'proxy')
+COMMENT 'Events that a person caused, directly or through an image proxy. Device and place of a proxy are not the person''s.';

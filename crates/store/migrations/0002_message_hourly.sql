@@ -1,0 +1,85 @@
+-- Hourly statistics of each message. Read the views: they merge the partial rows, so nothing needs FINAL.
+CREATE TABLE IF NOT EXISTS message_hourly_states{local}
+(
+    workspace UInt32 COMMENT 'Workspace' CODEC(ZSTD(1)),
+    message UInt64 COMMENT 'Message' CODEC(ZSTD(1)),
+    hour DateTime('UTC') COMMENT 'Start of the hour, UTC' CODEC(Delta, ZSTD(1)),
+    kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened' CODEC(ZSTD(1)),
+    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request' CODEC(ZSTD(1)),
+    events SimpleAggregateFunction(sum, UInt64) COMMENT 'Events; sum() them' CODEC(ZSTD(1)),
+    recipients AggregateFunction(uniq, UInt64) COMMENT 'Recipients known by their key; uniqMerge() them' CODEC(ZSTD(1))
+)
+ENGINE = {AggregatingMergeTree}
+PARTITION BY toYYYYMM(hour)
+ORDER BY (workspace, message, hour, kind, verdict)
+TTL hour + INTERVAL 37 MONTH
+SETTINGS non_replicated_deduplication_window = 10000,
+    replicated_deduplication_window = 10000,
+    replicated_deduplication_window_seconds = 604800
+COMMENT 'Partial states behind message_hourly and message_totals. Kept for 37 months.';
+
+-- cluster only
+CREATE TABLE IF NOT EXISTS message_hourly_states AS message_hourly_states_local
+ENGINE = Distributed({cluster}, currentDatabase(), message_hourly_states_local)
+COMMENT 'Partial states behind message_hourly and message_totals, of all shards. Kept for 37 months.';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS message_hourly_fill{local} TO message_hourly_states{local}
+AS SELECT
+    workspace,
+    message,
+    toStartOfHour(toDateTime(received_at, 'UTC')) AS hour,
+    kind,
+    verdict,
+    count() AS events,
+    uniqStateIf(recipient, recipient != 0) AS recipients
+FROM events{local}
+GROUP BY workspace, message, hour, kind, verdict
+COMMENT 'Fills message_hourly_states from every block of events';
+
+CREATE VIEW IF NOT EXISTS message_hourly
+(
+    workspace UInt32 COMMENT 'Workspace',
+    message UInt64 COMMENT 'Message',
+    hour DateTime('UTC') COMMENT 'Start of the hour, UTC',
+    kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened',
+    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request',
+    events UInt64 COMMENT 'Events',
+    recipients UInt64 COMMENT 'Different recipients of these events; not to be added up over rows'
+)
+AS SELECT
+    workspace,
+    message,
+    hour,
+    kind,
+    verdict,
+    sum(events) AS events,
+    uniqMerge(recipients) AS recipients
+FROM message_hourly_states
+GROUP BY workspace, message, hour, kind, verdict
+COMMENT 'Events and recipients of each message by hour, kind and verdict';
+
+CREATE VIEW IF NOT EXISTS message_totals
+(
+    workspace UInt32 COMMENT 'Workspace',
+    message UInt64 COMMENT 'Message',
+    sent UInt64 COMMENT 'Messages sent',
+    opens UInt64 COMMENT 'Opens by people, image proxies included',
+    openers UInt64 COMMENT 'Different recipients who opened',
+    clicks UInt64 COMMENT 'Clicks by people',
+    clickers UInt64 COMMENT 'Different recipients who clicked',
+    downloads UInt64 COMMENT 'Downloads by people',
+    machine_events UInt64 COMMENT 'Prefetches, scanners and bots, of any kind'
+)
+AS SELECT
+    workspace,
+    message,
+    sumIf(events, kind = 'sent') AS sent,
+    sumIf(events, kind = 'open' AND verdict IN ('human', 'proxy')) AS opens,
+    uniqMergeIf(recipients, kind = 'open' AND verdict IN ('human', 'proxy')) AS openers,
+    sumIf(events, kind = 'click' AND verdict = 'human') AS clicks,
+    uniqMergeIf(recipients, kind = 'click' AND verdict = 'human') AS clickers,
+    sumIf(events, kind = 'download' AND verdict = 'human') AS downloads,
+    sumIf(events, verdict IN ('prefetch', 'scanner', 'bot')) AS machine_events
+FROM message_hourly_states
+GROUP BY workspace, message
+COMMENT 'One row per message: what people did with it, and what machines did';

@@ -1,0 +1,92 @@
+//! The writer: one finished block, one request, one outcome.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{InsertError, Server, Store};
+
+/// How much of a block is compressed and handed to the connection at a time, in bytes.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// No block is cut or joined by the server: more than any batch, in rows and in bytes.
+const UNBOUNDED: &str = "1000000000000";
+
+/// What every insert says. Defaults have moved between releases (`async_insert` became 1), so nothing that the
+/// promise of one copy rests on is left to them.
+const SETTINGS: [(&str, &str); 15] = [
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("materialized_views_ignore_errors", "0"),
+    ("parallel_view_processing", "0"),
+    ("max_insert_threads", "1"),
+    ("max_insert_block_size", UNBOUNDED),
+    ("min_insert_block_size_rows", UNBOUNDED),
+    ("min_insert_block_size_bytes", UNBOUNDED),
+    ("min_insert_block_size_rows_for_materialized_views", UNBOUNDED),
+    ("min_insert_block_size_bytes_for_materialized_views", UNBOUNDED),
+    ("input_format_parallel_parsing", "0"),
+    ("max_partitions_per_insert_block", "1"),
+    ("throw_on_max_partitions_per_insert_block", "1"),
+    ("optimize_on_insert", "1"),
+];
+
+impl Store {
+    /// Inserts finished blocks of `events` into a shard, with all views behind it, once: the same token with the
+    /// same bytes is stored once however often it is sent, within the table's window of tokens. The token must
+    /// name exactly these rows: other rows under a known token are dropped by the server without a word.
+    ///
+    /// Blocks must be of one month, since a ClickHouse partition is what an insert is atomic over.
+    ///
+    /// # Errors
+    /// Says what to do next. An answer that is not understood is [`InsertError::Retry`].
+    pub async fn insert(&self, shard: usize, token: &str, block: &Bytes) -> Result<(), InsertError> {
+        let server = self.writer(shard).map_err(|e| {
+            InsertError::Fatal(crate::Cause { server: "no server".into(), code: None, text: e.to_string() })
+        })?;
+        let timeout_ms = self.config.request_timeout_ms;
+        let wrong = |error| InsertError::new(&server.name, &error);
+
+        let sql = format!("INSERT INTO events{} FORMAT Native", self.local());
+        let mut insert = server.client.insert_formatted_with(sql);
+        for (name, value) in SETTINGS {
+            insert = insert.with_setting(name, value);
+        }
+        insert = insert
+            .with_setting("insert_deduplication_token", token)
+            // So that `system.query_log` tells what became of a batch.
+            .with_setting("log_comment", token)
+            .with_setting("max_execution_time", self.execution_seconds());
+        if server.names_deduplication(timeout_ms).await? {
+            insert = insert.with_setting("deduplicate_insert", "enable");
+        }
+        if self.config.cluster.as_ref().is_some_and(|cluster| cluster.replicated) {
+            insert = insert.with_setting("insert_quorum", "auto");
+        }
+
+        // The client's own timeouts are none: a server that accepts and never answers would hold the partition.
+        let timeout = Some(Duration::from_millis(timeout_ms));
+        let mut insert = insert.with_timeouts(timeout, timeout);
+        for start in (0..block.len()).step_by(CHUNK_BYTES) {
+            let chunk = block.slice(start..block.len().min(start + CHUNK_BYTES));
+            insert.send(chunk).await.map_err(wrong)?;
+        }
+        insert.end().await.map_err(wrong)
+    }
+
+    pub(crate) fn execution_seconds(&self) -> String {
+        (self.config.request_timeout_ms / 1_000).max(1).to_string()
+    }
+}
+
+impl Server {
+    async fn names_deduplication(&self, timeout_ms: u64) -> Result<bool, InsertError> {
+        let ask = async {
+            let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
+            let answer = self.text(sql, &[], timeout_ms).await;
+            answer.map(|text| text.trim() == "1").map_err(InsertError::from)
+        };
+        self.names_deduplication.get_or_try_init(|| ask).await.copied()
+    }
+}
