@@ -67,6 +67,23 @@ pub struct Metric {
     pub labels: &'static [&'static str],
 }
 
+impl Metric {
+    /// A counter.
+    pub const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+        Metric { name, kind: Kind::Counter, help, labels }
+    }
+
+    /// A gauge.
+    pub const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+        Metric { name, kind: Kind::Gauge, help, labels }
+    }
+
+    /// A histogram.
+    pub const fn histogram(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+        Metric { name, kind: Kind::Histogram, help, labels }
+    }
+}
+
 /// Gives each metric its help text, and shows the counters without labels as zero from the start, so that an
 /// alert on a first increment sees one. Call it after [`metrics`](crate::metrics).
 pub fn describe(table: &[Metric]) {

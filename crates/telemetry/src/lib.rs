@@ -10,6 +10,7 @@ mod health;
 mod logs;
 mod process;
 mod recorder;
+mod setting;
 mod shutdown;
 
 pub use admin::{Admin, Limits, admin};
@@ -17,4 +18,5 @@ pub use catalogue::{Kind, Metric, describe, grammar, undocumented};
 pub use health::Health;
 pub use logs::{LogFormat, LogsError, logs};
 pub use recorder::{Metrics, MetricsError, metrics};
+pub use setting::SettingError;
 pub use shutdown::Shutdown;
