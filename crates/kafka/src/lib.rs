@@ -1,1 +1,28 @@
-//! Stub: see the workspace README.
+//! Kafka for the rest of the workspace: finished bytes go out to a partition, messages come in from one.
+//!
+//! Owns every use of rdkafka: topics, the producer, the group's consumer, dead letters, the probe of a
+//! cluster. Never decides anything: what a message means, which partition it belongs to, when to commit, when
+//! to try again or give up is the caller's. Errors only say which of those is left to do.
+//!
+//! Every call blocks for a bounded time and none needs an async runtime: a program gives the producer and the
+//! consumer a thread each.
+
+mod admin;
+mod config;
+mod consumer;
+mod dead;
+mod error;
+mod log;
+mod probe;
+mod producer;
+mod rebalance;
+
+pub use admin::{
+    DEAD_SUFFIX, Difference, RETENTION_MIN_MS, TopicOutcome, TopicSpec, WITHDRAWALS_SUFFIX, create_topics,
+};
+pub use config::{Compression, Config, check};
+pub use consumer::{Assignment, Consumer, FirstStart, METADATA_BYTES_MAX, Message, Polled};
+pub use dead::{DEAD_LETTER_OVERHEAD_BYTES_MAX, DeadLetter, DeadLetters};
+pub use error::{CommitError, ConfigError, DeliveryError, KafkaError, SendError};
+pub use probe::{ClusterInfo, PartitionInfo, probe};
+pub use producer::{Delivery, Producer, Record};
