@@ -3,7 +3,7 @@
 //! Column by column, encoded at push: Native costs the server two thirds of RowBinary per row. Over HTTP without a
 //! protocol version a block is the numbers of columns and rows, then for each column its name, its type and its
 //! values, little-endian. The server converts a column whose type differs from the table's: texts become
-//! `LowCardinality` there, and enums are sent as `Int8` because only then are unknown values refused.
+//! `LowCardinality` there, and enums are sent as the numbers they are.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -231,8 +231,11 @@ impl Block {
     }
 }
 
-/// The month of a Unix time in milliseconds, UTC, as `yyyymm`: the ClickHouse partition of the row. Holds for the
-/// years 1970 to 2105, which is what the table's times can carry.
+/// The receive times that the table can carry, Unix time in milliseconds: the years 1970 to 2105.
+pub const TIMES_MS: std::ops::Range<i64> = 0..4_291_747_200_000;
+
+/// The month of a Unix time in milliseconds, UTC, as `yyyymm`: the ClickHouse partition of the row. Holds within
+/// [`TIMES_MS`]; what a row with another time would fall into is nobody's promise.
 pub fn month(received_at_ms: i64) -> u32 {
     // Days to civil date after Howard Hinnant, "chrono-compatible low-level date algorithms" (2013).
     let days = received_at_ms.div_euclid(DAY_MS) + 719_468;
@@ -292,6 +295,7 @@ mod tests {
                 at = span.end;
             }
         }
+        assert_eq!(TIMES_MS, 0..at);
     }
 
     #[test]

@@ -134,10 +134,16 @@ impl Cause {
 impl InsertError {
     pub(crate) fn new(server: &str, error: &clickhouse::error::Error) -> InsertError {
         let cause = Cause::new(server, error);
+        if matches!(error, clickhouse::error::Error::InvalidParams(_)) {
+            return InsertError::Fatal(cause);
+        }
+        InsertError::of(cause)
+    }
+
+    fn of(cause: Cause) -> InsertError {
         match cause.code {
             Some(code) if REJECT.contains(&code) => InsertError::Reject(cause),
             Some(code) if FATAL.contains(&code) => InsertError::Fatal(cause),
-            None if matches!(error, clickhouse::error::Error::InvalidParams(_)) => InsertError::Fatal(cause),
             _ => InsertError::Retry(cause),
         }
     }
@@ -150,8 +156,18 @@ impl InsertError {
     }
 }
 
+impl From<StoreError> for InsertError {
+    /// A question on the way to an insert that was not answered.
+    fn from(error: StoreError) -> InsertError {
+        match error {
+            StoreError::Server(cause) => InsertError::of(cause),
+            other => InsertError::Fatal(Cause { server: "none".into(), code: None, text: other.to_string() }),
+        }
+    }
+}
+
 /// The bytes are at fault: cannot parse or convert, unknown enum value, wrong column sizes, end inside a column.
-const REJECT: [u32; 13] = [6, 27, 32, 33, 41, 53, 69, 70, 72, 117, 131, 349, 691];
+const REJECT: [u32; 14] = [6, 27, 32, 33, 41, 53, 69, 70, 72, 117, 131, 349, 469, 691];
 
 /// An operator must act: no such column, table, database or setting, no rights, wrong password, full disk.
 const FATAL: [u32; 15] = [8, 10, 16, 47, 60, 62, 81, 115, 164, 192, 193, 194, 243, 497, 516];

@@ -42,9 +42,7 @@ impl Store {
     /// # Errors
     /// Says what to do next. An answer that is not understood is [`InsertError::Retry`].
     pub async fn insert(&self, shard: usize, token: &str, block: &Bytes) -> Result<(), InsertError> {
-        let server = self.writer(shard).map_err(|e| {
-            InsertError::Fatal(crate::Cause { server: "no server".into(), code: None, text: e.to_string() })
-        })?;
+        let server = self.writer(shard)?;
         let timeout_ms = self.config.request_timeout_ms;
         let wrong = |error| InsertError::new(&server.name, &error);
 
@@ -84,8 +82,8 @@ impl Server {
     async fn names_deduplication(&self, timeout_ms: u64) -> Result<bool, InsertError> {
         let ask = async {
             let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
-            let answer = self.text(sql, &[], timeout_ms).await;
-            answer.map(|text| text.trim() == "1").map_err(InsertError::from)
+            let answer = self.outside(sql, timeout_ms).await?;
+            Ok::<bool, InsertError>(answer.trim() == "1")
         };
         self.names_deduplication.get_or_try_init(|| ask).await.copied()
     }

@@ -9,13 +9,15 @@ mod block;
 mod config;
 mod error;
 mod insert;
+mod known;
 mod query;
 mod schema;
 mod send_times;
 
-pub use block::{Block, Row, month};
+pub use block::{Block, Row, TIMES_MS, month};
 pub use config::{Cluster, Config, ConfigError, Secret};
 pub use error::{Cause, InsertError, StoreError};
+pub use known::KnownId;
 pub use query::{QUERY_BYTES_MAX, Range};
 pub use schema::{Applied, SchemaState, ServerSchema};
 pub use send_times::{Level, Refusal, SendTimes, Window};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Cause, InsertError, Server, Store, StoreError};
+use crate::{Cause, Server, Store, StoreError};
 
 /// The longest answer that [`Store::query`] takes, in bytes.
 pub const QUERY_BYTES_MAX: usize = 16 << 20;
@@ -23,12 +23,13 @@ pub struct Range<'a> {
 }
 
 impl Store {
-    /// The version of the server that answers queries.
+    /// The version of the server that answers queries. The database need not exist yet.
     ///
     /// # Errors
     /// When it does not answer or refuses the user.
     pub async fn ping(&self) -> Result<String, StoreError> {
-        Ok(self.query("SELECT version()").await?.trim().to_owned())
+        let text = self.front.outside("SELECT version()", self.config.request_timeout_ms).await?;
+        Ok(text.trim().to_owned())
     }
 
     /// Runs one statement and returns its answer as text: tab-separated, unless the statement names a format.
@@ -66,6 +67,13 @@ impl Store {
 }
 
 impl Server {
+    /// Sends one statement that must not depend on the configured database.
+    pub(crate) async fn outside(&self, sql: &str, timeout_ms: u64) -> Result<String, StoreError> {
+        let client = self.client.clone().with_database("system");
+        let server = Server { name: self.name.clone(), client, names_deduplication: Default::default() };
+        server.text(sql, &[], timeout_ms).await
+    }
+
     /// Sends one statement and collects its answer, both within `timeout_ms`.
     pub(crate) async fn text(
         &self,
@@ -78,16 +86,6 @@ impl Server {
             Ok(Ok(text)) => text.ok_or(StoreError::TooLong { bytes_max: QUERY_BYTES_MAX }),
             Ok(Err(error)) => Err(StoreError::Server(Cause::new(&self.name, &error))),
             Err(_) => Err(StoreError::Server(Cause::timeout(&self.name, timeout_ms))),
-        }
-    }
-}
-
-impl From<StoreError> for InsertError {
-    /// A question asked on the way to an insert: nothing was sent, so it can be asked again.
-    fn from(error: StoreError) -> InsertError {
-        match error {
-            StoreError::Server(cause) => InsertError::Retry(cause),
-            other => InsertError::Fatal(Cause { server: String::new(), code: None, text: other.to_string() }),
         }
     }
 }

@@ -111,6 +111,12 @@ impl Store {
         Ok(SchemaState { latest: latest(), servers })
     }
 
+    /// The statements that [`Store::migrate`] runs on an empty server, with their migration's version, to be read.
+    pub fn statements(&self) -> Vec<(u32, String)> {
+        let of = |migration: &Migration| statements(migration.sql, &self.config);
+        MIGRATIONS.iter().flat_map(|m| of(m).into_iter().map(|statement| (m.version, statement))).collect()
+    }
+
     async fn pending(&self, server: &Server) -> Result<Vec<&'static Migration>, StoreError> {
         let exists = format!(
             "SELECT count() FROM system.tables WHERE database = '{}' AND name = 'schema_migrations'",
@@ -156,11 +162,8 @@ impl Store {
         server.text(sql, &[], self.config.request_timeout_ms).await
     }
 
-    /// Runs a statement in the database `default`: the configured one may not exist yet.
     async fn outside(&self, server: &Server, sql: &str) -> Result<String, StoreError> {
-        let client = server.client.clone().with_database("default");
-        let server = Server { name: server.name.clone(), client, names_deduplication: Default::default() };
-        server.text(sql, &[], self.config.request_timeout_ms).await
+        server.outside(sql, self.config.request_timeout_ms).await
     }
 }
 
