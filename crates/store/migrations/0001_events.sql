@@ -89,6 +89,29 @@ CREATE TABLE IF NOT EXISTS events AS events_local
 ENGINE = Distributed({cluster}, currentDatabase(), events_local)
 COMMENT 'Engagement events, one row each, of all shards. Kept for 25 months, addresses for 30 days.';
 
+-- The star stands for the columns of this day: a migration that adds one makes this view anew.
 CREATE VIEW IF NOT EXISTS events_human
 AS SELECT * FROM events WHERE verdict IN ('human', 'proxy')
 COMMENT 'Events that a person caused, directly or through an image proxy. Device and place of a proxy are not the person''s.';
+
+CREATE VIEW IF NOT EXISTS events_audit
+(
+    edge_id UInt64 COMMENT 'The edge',
+    events UInt64 COMMENT 'Events of the edge that are here',
+    duplicates UInt64 COMMENT 'Events that are here more than once',
+    missing UInt64 COMMENT 'Numbers between the first and the last that are not here: in flight, dead-lettered, expired, erased or lost',
+    first_seq UInt64 COMMENT 'Lowest number',
+    last_seq UInt64 COMMENT 'Highest number',
+    last_received_at DateTime64(3, 'UTC') COMMENT 'Latest receive time'
+)
+AS SELECT
+    edge_id,
+    count() AS events,
+    count() - uniqExact(seq) AS duplicates,
+    max(seq) - min(seq) + 1 - uniqExact(seq) AS missing,
+    min(seq) AS first_seq,
+    max(seq) AS last_seq,
+    max(received_at) AS last_received_at
+FROM events
+GROUP BY edge_id
+COMMENT 'Whether every event of each edge is here once. Reads the whole table.';

@@ -44,7 +44,7 @@ CREATE VIEW IF NOT EXISTS message_hourly
     kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened',
     verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request',
     events UInt64 COMMENT 'Events',
-    recipients UInt64 COMMENT 'Different recipients of these events; not to be added up over rows'
+    recipients UInt64 COMMENT 'Different recipients of these events, exact to about 65,000; not to be added up over rows'
 )
 AS SELECT
     workspace,

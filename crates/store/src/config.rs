@@ -17,8 +17,8 @@ pub struct Config {
     pub database: String,
     /// The cluster over which rows are spread; none for a single server.
     pub cluster: Option<Cluster>,
-    /// Longest wait for one request in milliseconds. The server is told to give up after the same time. At least
-    /// 1,000 for real work: an insert that is cut off has an unknown outcome.
+    /// Longest wait for one request in milliseconds. The server is told to give up on an insert after the
+    /// same time. At least 1,000 for real work: an insert that is cut off has an unknown outcome.
     pub request_timeout_ms: u64,
 }
 
@@ -44,7 +44,8 @@ pub struct Cluster {
     /// URL of each shard, in the cluster's order. Of a replicated shard all replicas, separated by commas: the
     /// first takes the inserts, all get the tables.
     pub shards: Vec<String>,
-    /// Whether the tables replicate (`ReplicatedMergeTree`, with the servers' macros `{shard}` and `{replica}`).
+    /// Whether the tables replicate (`ReplicatedMergeTree`, with the servers' macros `{shard}` and `{replica}`). An
+    /// insert then waits for a majority of the shard's replicas: of two, for both.
     pub replicated: bool,
 }
 
@@ -60,6 +61,12 @@ impl Secret {
 
     pub(crate) fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(secret: &str) -> Secret {
+        Secret(secret.to_owned())
     }
 }
 

@@ -90,6 +90,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Deletes the hours of activity of every recipient who has shown a sign of the EU, the EEA or the UK since they
+    /// were written. No figure uses them even before that; this is so that they are not kept. Run it daily.
+    ///
+    /// # Errors
+    /// When a server refuses or does not answer in time; what was deleted until then stays so.
+    pub async fn forget_blocked(&self) -> Result<(), StoreError> {
+        let local = self.local();
+        let sql = format!(
+            "DELETE FROM recipient_hours_states{local} WHERE (workspace, recipient) IN (SELECT workspace, recipient \
+             FROM recipient_regions_states{local} WHERE eu_at > now() - INTERVAL 400 DAY) \
+             SETTINGS lightweight_deletes_sync = 2"
+        );
+        for shard in 0..self.shards() {
+            self.writer(shard)?.text(&sql, &[], self.config.request_timeout_ms).await?;
+        }
+        Ok(())
+    }
+}
+
 fn parse(line: &str) -> Option<SendTimes> {
     let mut fields = line.split('\t');
     let mut next = || fields.next();
