@@ -4,7 +4,20 @@
 //! library, and it knows nothing of an event. Linux only: the promise that nothing stays behind when the
 //! parent dies rests on the kernel's parent-death signal.
 
-mod child;
-mod load;
+pub mod engine;
+pub mod geo;
 
+mod cache;
+mod child;
+mod error;
+mod fetch;
+mod http;
+mod load;
+mod ports;
+mod process;
+mod progress;
+mod spawn;
+
+pub use cache::Cache;
 pub use child::{CHILD_SUBCOMMAND, child_main};
+pub use error::LocalError;

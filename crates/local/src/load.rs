@@ -34,7 +34,10 @@ pub(crate) fn run_engine(library: &OsStr, args: impl Iterator<Item = OsString>) 
     // `const char * chdb_result_error(chdb_result *)`.
     let (run, error): (Symbol<Run>, Symbol<Error>) = unsafe {
         let missing = |error| format!("the library is not a chdb engine: {error}");
-        (library.get(c"chdb_query_cmdline").map_err(missing)?, library.get(c"chdb_result_error").map_err(missing)?)
+        (
+            library.get(c"chdb_query_cmdline").map_err(missing)?,
+            library.get(c"chdb_result_error").map_err(missing)?,
+        )
     };
     // SAFETY: `argv` is `count` pointers to NUL-terminated strings and a null, all alive until the call is back;
     // the engine reads them as `main` would.

@@ -1,0 +1,3 @@
+//! Runs the real parts.
+
+mod engine;
