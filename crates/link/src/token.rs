@@ -1,0 +1,120 @@
+//! The seal around a link: AES-SIV under a key of the ring, written as base64url.
+//!
+//! `base64url(key id (1 byte) || synthetic IV (16 bytes) || ciphertext)`, no padding. The associated data are the
+//! format's version, the kind and the key id. AES-SIV (RFC 5297) is deterministic: it needs no nonce, and the
+//! same link gives the same URL, so that a message rendered twice is the same message.
+
+use aes_siv::aead::inout::InOutBuf;
+use aes_siv::siv::Aes256Siv;
+use aes_siv::{KeyInit, Tag};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event::Kind;
+use zeroize::Zeroizing;
+
+/// The longest token, in bytes: what fits a URL of 2,000 bytes behind the shortest site and path.
+pub const TOKEN_BYTES_MAX: usize = 1_984;
+
+/// Why a token was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TokenError {
+    /// Too short to hold a seal, or longer than any token is minted.
+    #[error("token has a length that no token has")]
+    Length,
+    /// Not canonical base64url without padding.
+    #[error("token is not base64url")]
+    Encoding,
+    /// Sealed with a key that is not in the ring.
+    #[error("token names a key that is not in the key ring")]
+    UnknownKey,
+    /// The seal does not fit the content, the kind or the key.
+    #[error("token is forged or damaged")]
+    Forged,
+    /// The seal is right, but the content is not in a form that this version knows.
+    #[error("token holds a payload of an unknown form")]
+    Payload,
+}
+
+impl TokenError {
+    /// Every reason, for tables of labels.
+    pub const ALL: [TokenError; 5] = [
+        TokenError::Length,
+        TokenError::Encoding,
+        TokenError::UnknownKey,
+        TokenError::Forged,
+        TokenError::Payload,
+    ];
+
+    /// The reason as a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenError::Length => "length",
+            TokenError::Encoding => "encoding",
+            TokenError::UnknownKey => "unknown_key",
+            TokenError::Forged => "forged",
+            TokenError::Payload => "payload",
+        }
+    }
+}
+
+/// One key of the ring.
+///
+/// The raw key is kept, and its schedule is built for every token: the cipher of aes-siv can neither be shared
+/// between threads nor cloned, and the schedule costs a fraction of what the rest of a request does.
+pub(crate) struct TokenKey {
+    pub id: u8,
+    pub secret: Zeroizing<[u8; SECRET_BYTES]>,
+}
+
+/// The length of an AES-256-SIV key.
+pub(crate) const SECRET_BYTES: usize = 64;
+
+/// The first byte of the associated data. A new format gets a new number, and old tokens stay what they are.
+const VERSION: u8 = 1;
+const IV_BYTES: usize = 16;
+const HEAD_BYTES: usize = 1 + IV_BYTES;
+
+/// Seals a payload.
+pub(crate) fn seal(key: &TokenKey, kind: Kind, mut payload: Vec<u8>) -> String {
+    let iv = cipher(key)
+        .encrypt_inout_detached([associated(key.id, kind)], InOutBuf::from(payload.as_mut_slice()))
+        .expect("AES-SIV only fails on more than 126 pieces of associated data");
+    let mut sealed = Vec::with_capacity(HEAD_BYTES + payload.len());
+    sealed.push(key.id);
+    sealed.extend_from_slice(&iv);
+    sealed.extend_from_slice(&payload);
+    URL_SAFE_NO_PAD.encode(sealed)
+}
+
+/// What the longest token decodes to.
+pub(crate) const SEALED_BYTES_MAX: usize = TOKEN_BYTES_MAX / 4 * 3;
+
+/// Opens a token within `buffer`, and returns the payload in it.
+pub(crate) fn unseal<'b>(
+    ring: &[TokenKey],
+    kind: Kind,
+    token: &[u8],
+    buffer: &'b mut [u8; SEALED_BYTES_MAX],
+) -> Result<&'b [u8], TokenError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenError::Length);
+    }
+    // The engine refuses set bits behind the last byte: a token has one spelling.
+    let len = URL_SAFE_NO_PAD.decode_slice(token, buffer.as_mut_slice()).map_err(|_| TokenError::Encoding)?;
+    let (&mut [id, ref iv @ ..], payload) =
+        buffer[..len].split_first_chunk_mut::<HEAD_BYTES>().ok_or(TokenError::Length)?;
+    let key = ring.iter().find(|key| key.id == id).ok_or(TokenError::UnknownKey)?;
+    let iv = Tag::try_from(iv.as_slice()).map_err(|_| TokenError::Length)?;
+    cipher(key)
+        .decrypt_inout_detached([associated(id, kind)], InOutBuf::from(&mut *payload), &iv)
+        .map_err(|_| TokenError::Forged)?;
+    Ok(payload)
+}
+
+fn cipher(key: &TokenKey) -> Aes256Siv {
+    Aes256Siv::new((&*key.secret).into())
+}
+
+fn associated(key_id: u8, kind: Kind) -> [u8; 3] {
+    [VERSION, kind as u8, key_id]
+}
