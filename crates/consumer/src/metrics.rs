@@ -1,0 +1,22 @@
+//! What the consumer counts.
+
+use telemetry::Metric;
+
+/// Every metric of the consumer.
+pub const METRICS: &[Metric] = &[
+    Metric::counter("consumer_stored_events_total", "events known to be stored", &[]),
+    Metric::counter("consumer_duplicate_events_total", "events dropped because they are stored already", &[]),
+    Metric::counter("consumer_dead_lettered_events_total", "events or whole messages kept aside as unreadable", &[]),
+    Metric::counter("consumer_batches_total", "batches written", &[]),
+    Metric::counter(
+        "consumer_unverified_batches_total",
+        "batches found stored after a server restart: their views may lack them",
+        &[],
+    ),
+    Metric::counter("consumer_insert_retries_total", "inserts tried again", &["class"]),
+    Metric::counter("consumer_commit_retries_total", "commits tried again", &[]),
+    Metric::counter("consumer_fenced_partitions_total", "partitions dropped because they have another owner", &[]),
+    Metric::gauge("consumer_inflight_events", "events taken and not yet known to be stored", &[]),
+    Metric::gauge("consumer_owned_partitions", "partitions that are ours", &[]),
+    Metric::histogram("consumer_write_seconds", "from a batch's first message to its rows being stored", &[]),
+];

@@ -1,0 +1,244 @@
+//! The server: a thread and a runtime for each core, each with its listener and its journal.
+
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use journal::Log;
+use link::Keys;
+use metrics::{counter, gauge};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::config::Config;
+use crate::worker::Worker;
+
+/// The largest request head, in bytes: mail clients send under 2 KiB, a link is at most 2,000 bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The most header lines a request may have. Browsers send about 20.
+const HEADERS_MAX: usize = 64;
+/// After an accept that failed for want of descriptors or memory: how long until the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers until `shutdown`, then finishes open requests and returns when every event is in its journal. Blocks
+/// the calling thread.
+///
+/// # Errors
+/// A worker that could not start. A worker never ends on a connection's error.
+pub fn serve(
+    config: Config,
+    listeners: Vec<TcpListener>,
+    logs: Vec<Log>,
+    keys: Arc<ArcSwap<Keys>>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    assert_eq!(listeners.len(), logs.len(), "a worker has a listener and a journal");
+    let config = Arc::new(config);
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut workers = Vec::with_capacity(logs.len());
+    for (n, (listener, log)) in listeners.into_iter().zip(logs).enumerate() {
+        let (config, keys, open, shutdown) = (config.clone(), keys.clone(), open.clone(), shutdown.clone());
+        let run = move || -> io::Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let worker = Worker::new(config, keys, log);
+            LocalSet::new().block_on(&runtime, run_worker(worker, listener, open, shutdown))
+        };
+        workers.push(thread::Builder::new().name(format!("edge-{n}")).spawn(run)?);
+    }
+    let mut outcome = Ok(());
+    for worker in workers {
+        let ended = worker.join().unwrap_or_else(|_| Err(io::Error::other("an edge worker panicked")));
+        if let Err(cause) = ended {
+            // One that fails takes the others down: half an edge that looks whole loses half the mail's clicks.
+            shutdown.cancel();
+            outcome = Err(cause);
+        }
+    }
+    outcome
+}
+
+async fn run_worker(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    open: Arc<AtomicUsize>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, &open, &tasks, &shutdown, stream, peer.ip()),
+            Err(cause) if is_about_one_connection(&cause) => debug!(%cause, "connection gone before its accept"),
+            Err(cause) => {
+                warn!(%cause, "failed to accept");
+                counter!("edge_failed_connections_total", "error" => "accept").increment(1);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Connections that the kernel has already taken for us would be reset with the listener.
+    while let Some(Ok((stream, peer))) = now_or_never(listener.accept()) {
+        admit(&worker, &open, &tasks, &shutdown, stream, peer.ip());
+    }
+    drop(listener);
+    tasks.close();
+    let drain = Duration::from_millis(worker.config.drain_ms);
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        warn!(left = tasks.len(), "open connections did not finish in edge.drain_ms");
+    }
+    if let Err(failed) = worker.log.flush().await {
+        error!(cause = %failed, "failed to flush the journal");
+    }
+    info!("edge worker ended");
+    Ok(())
+}
+
+fn admit(
+    worker: &Rc<Worker>,
+    open: &Arc<AtomicUsize>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+    stream: TcpStream,
+    peer: IpAddr,
+) {
+    worker.counters.connections.increment(1);
+    let refused = |limit| counter!("edge_refused_connections_total", "limit" => limit).increment(1);
+    if open.load(Ordering::Relaxed) >= worker.config.connections_max {
+        return refused("all");
+    }
+    let Some(place) = worker.admit(peer) else { return refused("address") };
+    let counted = Counted::one_more(open);
+    let (worker, shutdown) = (worker.clone(), shutdown.clone());
+    tasks.spawn_local(async move {
+        let _held = (place, counted);
+        converse(worker, stream, peer, shutdown).await;
+    });
+}
+
+/// Serves one connection to its end.
+async fn converse(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, shutdown: CancellationToken) {
+    let header_read_timeout = Duration::from_millis(worker.config.header_read_timeout_ms);
+    let service = service_fn(|request| worker.handle(peer, request));
+    let connection = http1::Builder::new()
+        // Without a timer hyper's header timeout is off, and a slow client holds its connection for ever.
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_read_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(Closing(stream)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(cause) = ended {
+        debug!(%cause, "connection failed");
+        counter!("edge_failed_connections_total", "error" => label(&cause)).increment(1);
+    }
+}
+
+fn label(cause: &hyper::Error) -> &'static str {
+    if cause.is_parse_too_large() {
+        "head_too_large"
+    } else if cause.is_parse() {
+        "malformed"
+    } else if cause.is_timeout() {
+        "head_timeout"
+    } else if cause.is_incomplete_message() {
+        "cut"
+    } else {
+        "io"
+    }
+}
+
+fn is_about_one_connection(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// One open connection, counted.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn one_more(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        gauge!("edge_open_connections").increment(1.0);
+        Counted(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        gauge!("edge_open_connections").decrement(1.0);
+    }
+}
+
+/// A stream whose shutdown is its drop: closing says all that shutdown(2) would, one system call cheaper.
+struct Closing(TcpStream);
+
+impl AsyncRead for Closing {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Closing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,4 @@
+//! The edge, as its clients see it.
+
+mod answer;
+mod serve;
