@@ -1,1 +1,166 @@
-//! Stub: see the workspace README.
+//! From an event to an enriched one: the agent and device, the network, the verdict, the place and the region.
+//!
+//! Owns the rules and the built-in tables that they read. Tables are passed in; files are read in one place only,
+//! [`Tables::load`]. Pure from there: the same event and the same tables give the same answer on every machine and
+//! at any time. Reads no clock, draws no random number, drops no event and decides nothing about storage.
+
+mod address;
+mod agent;
+mod device;
+mod locate;
+mod network;
+mod place;
+mod region;
+mod verdict;
+mod zone;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use event::{Event, Kind};
+
+pub use address::{KEPT_BITS_V4, KEPT_BITS_V6, address, truncate};
+pub use device::{DeviceType, Trust};
+pub use network::{Network, NetworkKind, Networks};
+pub use place::{FILES_MAX, GeoDatabases, Place, TableError};
+pub use region::{RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone};
+pub use verdict::{Confidence, RULESET, Reasons, Verdict};
+
+use agent::{Agent, Agents};
+use locate::Located;
+
+/// What enrichment reads. Shared by all threads; a newer set is swapped in whole.
+#[derive(Debug)]
+pub struct Tables {
+    /// Where addresses are; without one no event has a place, and only a `sent` event has a time zone.
+    pub place: Option<GeoDatabases>,
+    /// Whose networks addresses are in.
+    pub networks: Networks,
+}
+
+impl Tables {
+    /// Reads the place databases (none, one, or one each for IPv4 and IPv6) and builds the other tables.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds no places. The error names the file and what was expected.
+    pub fn load(geo_files: &[PathBuf]) -> Result<Tables, TableError> {
+        let place = if geo_files.is_empty() { None } else { Some(GeoDatabases::load(geo_files)?) };
+        agent::prepare();
+        zone::prepare();
+        Ok(Tables { place, networks: Networks::built_in() })
+    }
+}
+
+/// Enriches events, one after the other. One for each thread: it remembers the user agents it has seen.
+pub struct Enricher {
+    tables: Arc<Tables>,
+    agents: Agents,
+    /// The agent of the latest event, which its answer borrows.
+    agent: Option<Arc<Agent>>,
+}
+
+/// What was found out about an event. Texts are empty where nothing is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Enriched<'a> {
+    /// Who made the visit.
+    pub verdict: Verdict,
+    /// Codes of all rules that spoke; the first one decided.
+    pub reasons: Reasons,
+    /// How sure the verdict is.
+    pub confidence: Confidence,
+    /// The version of the rules: [`RULESET`].
+    pub ruleset: u16,
+
+    /// The kind of device.
+    pub device: DeviceType,
+    /// The operating system, in lower case.
+    pub os: &'a str,
+    /// Its major version, unless browsers have frozen what they say of it.
+    pub os_version: &'a str,
+    /// The mail client, browser, proxy or program, in lower case.
+    pub client: &'a str,
+    /// Its major version.
+    pub client_version: &'a str,
+    /// How far the device can be believed.
+    pub device_trust: Trust,
+
+    /// ISO 3166-1 alpha-2.
+    pub country: &'a str,
+    /// The largest part of the country, by its English name.
+    pub region: &'a str,
+    /// The city, by its English name.
+    pub city: &'a str,
+    /// Degrees north, or `NaN`.
+    pub latitude: f32,
+    /// Degrees east, or `NaN`.
+    pub longitude: f32,
+    /// The radius around the coordinates; 0 when not said.
+    pub accuracy_km: u16,
+    /// IANA name.
+    pub time_zone: &'a str,
+    /// How far the place can be believed.
+    pub geo_trust: Trust,
+    /// The type and build date of the database that gave the place; `sender` when the sender did.
+    pub geo_version: &'a str,
+
+    /// What this event says of the recipient's region, for the rule that forbids send times.
+    pub region_class: RegionClass,
+    /// The hour of the event by the clock of its time zone, 0 to 23.
+    pub local_hour: Option<u8>,
+    /// The ISO weekday by that clock, Monday is 1.
+    pub local_weekday: Option<u8>,
+}
+
+impl Enricher {
+    /// An enricher that reads `tables`.
+    pub fn new(tables: Arc<Tables>) -> Enricher {
+        Enricher { tables, agents: Agents::new(), agent: None }
+    }
+
+    /// Reads other tables from now on. What is remembered of user agents stays: it depends on no table.
+    pub fn set_tables(&mut self, tables: Arc<Tables>) {
+        self.tables = tables;
+    }
+
+    /// Finds out what an event tells.
+    pub fn enrich<'a>(&'a mut self, event: &'a Event<'_>) -> Enriched<'a> {
+        let address = address(event.client_ip);
+        let network = address.and_then(|address| self.tables.networks.find(address));
+        let agent: &Agent = self.agent.insert(self.agents.find(event.user_agent));
+        let judged = verdict::judge(event, agent, network);
+        let located = match event.kind {
+            Kind::Sent => Located::by_sender(event),
+            Kind::Unspecified => Located::default(),
+            Kind::Open | Kind::Click | Kind::Download => {
+                let place = self.tables.place.as_ref().and_then(|places| places.find(address?));
+                Located::by_address(place, network, judged.verdict, event.received_at_ms)
+            }
+        };
+        let device = &agent.device;
+        let place = located.place;
+        Enriched {
+            verdict: judged.verdict,
+            reasons: judged.reasons,
+            confidence: judged.confidence,
+            ruleset: RULESET,
+            device: device.kind,
+            os: &device.os,
+            os_version: &device.os_version,
+            client: &device.client,
+            client_version: &device.client_version,
+            device_trust: device.trust,
+            country: place.country,
+            region: place.region,
+            city: place.city,
+            latitude: place.latitude,
+            longitude: place.longitude,
+            accuracy_km: place.accuracy_km,
+            time_zone: place.time_zone,
+            geo_trust: located.trust,
+            geo_version: place.version,
+            region_class: located.says.and(event.region.into()),
+            local_hour: located.local.map(|(hour, _)| hour),
+            local_weekday: located.local.map(|(_, weekday)| weekday),
+        }
+    }
+}

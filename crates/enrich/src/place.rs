@@ -1,0 +1,397 @@
+//! Place databases: MaxMind DB files in the two shapes that are in use.
+//!
+//! A file is read into memory whole and never mapped: a file that is replaced under a map ends the process.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use maxminddb::{MaxMindDbError, Reader};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// How many files a set may have: one for both families, or one for each.
+pub const FILES_MAX: usize = 2;
+
+/// How many records are read to learn a file's shape, and that its records can be read at all.
+const PROBED_RECORDS: usize = 1_000;
+
+/// Why a place database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file cannot be read.
+    #[error("failed to read geo file {}: expected a MaxMind DB file", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no MaxMind DB, or a broken one.
+    #[error("failed to open geo file {}: expected a MaxMind DB of cities or countries", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: Box<MaxMindDbError>,
+    },
+    /// The database holds something else than places.
+    #[error(
+        "geo file {} is a {found:?} database without places: expected `country` or `country_code` in its records",
+        file.display()
+    )]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// Its database type.
+        found: String,
+    },
+    /// Too many files are given.
+    #[error("{found} geo files are given: expected at most {FILES_MAX}, one for IPv4 and one for IPv6")]
+    TooMany {
+        /// How many.
+        found: usize,
+    },
+}
+
+/// What a database says of an address. Texts are empty and coordinates `NaN` where it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place<'a> {
+    /// ISO 3166-1 alpha-2.
+    pub country: &'a str,
+    /// The largest part of the country, by its English name.
+    pub region: &'a str,
+    /// The city, by its English name.
+    pub city: &'a str,
+    /// Degrees north.
+    pub latitude: f32,
+    /// Degrees east.
+    pub longitude: f32,
+    /// The radius that the place lies in with some sureness; 0 when not said.
+    pub accuracy_km: u16,
+    /// IANA name.
+    pub time_zone: &'a str,
+    /// The type and the build date of the database that answered.
+    pub version: &'a str,
+}
+
+impl Place<'_> {
+    /// No place.
+    pub const NOWHERE: Place<'static> = Place {
+        country: "",
+        region: "",
+        city: "",
+        latitude: f32::NAN,
+        longitude: f32::NAN,
+        accuracy_km: 0,
+        time_zone: "",
+        version: "",
+    };
+}
+
+/// One place database or two.
+#[derive(Debug)]
+pub struct GeoDatabases {
+    databases: Vec<Database>,
+}
+
+impl GeoDatabases {
+    /// Reads the files whole.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds no places.
+    pub fn load(files: &[PathBuf]) -> Result<GeoDatabases, TableError> {
+        if files.len() > FILES_MAX {
+            return Err(TableError::TooMany { found: files.len() });
+        }
+        let databases = files.iter().map(|file| Database::load(file)).collect::<Result<_, _>>()?;
+        Ok(GeoDatabases { databases })
+    }
+
+    /// The place of an address, from the first database that has it. A record that cannot be read is no answer.
+    pub fn find(&self, address: IpAddr) -> Option<Place<'_>> {
+        self.databases.iter().find_map(|database| database.find(address))
+    }
+}
+
+struct Database {
+    reader: Reader<Vec<u8>>,
+    shape: Shape,
+    version: String,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("version", &self.version).field("shape", &self.shape).finish()
+    }
+}
+
+/// How a record is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Maps in a map, as MaxMind and DB-IP publish them.
+    Nested,
+    /// One map of texts and numbers, as ip-location-db publishes them.
+    Flat,
+}
+
+impl Database {
+    fn load(file: &Path) -> Result<Database, TableError> {
+        let bytes =
+            std::fs::read(file).map_err(|source| TableError::Read { file: file.to_owned(), source })?;
+        let wrong = |source| TableError::Format { file: file.to_owned(), source: Box::new(source) };
+        let reader = Reader::from_source(bytes).map_err(wrong)?;
+        let shape = shape_of(&reader).map_err(wrong)?;
+        let metadata = reader.metadata();
+        let Some(shape) = shape else {
+            return Err(TableError::Content { file: file.to_owned(), found: metadata.database_type.clone() });
+        };
+        let version = format!("{} {}", metadata.database_type, date(metadata.build_epoch));
+        Ok(Database { reader, shape, version })
+    }
+
+    fn find(&self, address: IpAddr) -> Option<Place<'_>> {
+        let address = address.to_canonical();
+        // A database for IPv4 refuses an IPv6 address with an error.
+        let found = self.reader.lookup(address).ok()?;
+        let place = match self.shape {
+            Shape::Nested => found.decode::<Nested>().ok()??.place(),
+            Shape::Flat => found.decode::<Flat>().ok()??.place(),
+        };
+        Some(Place { version: &self.version, ..place })
+    }
+}
+
+/// Learns the shape from the first record that shows it. The type in the metadata does not tell: `city` is flat in
+/// one publisher's files and nested in another's.
+fn shape_of(reader: &Reader<Vec<u8>>) -> Result<Option<Shape>, MaxMindDbError> {
+    let mut shape = None;
+    for found in reader.networks(Default::default())?.take(PROBED_RECORDS) {
+        let found = found?;
+        if shape.is_none() {
+            let keys: Keys = found.decode()?.unwrap_or_default();
+            shape = match keys {
+                Keys { country_code: true, .. } => Some(Shape::Flat),
+                Keys { nested: true, .. } => Some(Shape::Nested),
+                _ => None,
+            };
+        }
+        match shape {
+            Some(Shape::Nested) => {
+                found.decode::<Nested>()?;
+            }
+            Some(Shape::Flat) => {
+                found.decode::<Flat>()?;
+            }
+            None => {}
+        }
+    }
+    Ok(shape)
+}
+
+/// The build date, as `2026-06-05`; the number itself if it is no time.
+fn date(epoch: u64) -> String {
+    let time = i64::try_from(epoch).ok().and_then(|epoch| jiff::Timestamp::from_second(epoch).ok());
+    time.map_or_else(|| epoch.to_string(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// Which of the telling keys a record has.
+#[derive(Default)]
+struct Keys {
+    nested: bool,
+    country_code: bool,
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Keys, D::Error> {
+        struct Look;
+        impl<'de> Visitor<'de> for Look {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(key) = map.next_key::<&str>()? {
+                    keys.country_code |= key == "country_code";
+                    keys.nested |= matches!(key, "country" | "registered_country" | "continent" | "location");
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Ok(keys)
+            }
+        }
+        from.deserialize_map(Look)
+    }
+}
+
+/// A record of a GeoIP2-shaped database, as far as it is used.
+#[derive(Deserialize)]
+struct Nested<'a> {
+    #[serde(borrow, default)]
+    country: Option<NestedCountry<'a>>,
+    #[serde(borrow, default)]
+    city: Option<Named<'a>>,
+    #[serde(borrow, default, deserialize_with = "first")]
+    subdivisions: Option<Named<'a>>,
+    #[serde(borrow, default)]
+    location: Option<Location<'a>>,
+}
+
+#[derive(Deserialize)]
+struct NestedCountry<'a> {
+    #[serde(borrow, default)]
+    iso_code: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    names: Names<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Names<'a> {
+    #[serde(borrow, default)]
+    en: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Location<'a> {
+    #[serde(default)]
+    latitude: Degrees,
+    #[serde(default)]
+    longitude: Degrees,
+    #[serde(default)]
+    accuracy_radius: u16,
+    #[serde(borrow, default)]
+    time_zone: &'a str,
+}
+
+impl<'a> Nested<'a> {
+    /// The country is that of the place. `registered_country`, where the owner of the network sits, is not asked.
+    fn place(self) -> Place<'a> {
+        let location = self.location.as_ref();
+        let (latitude, longitude) = coordinates(
+            location.map_or(Degrees::NONE, |l| l.latitude),
+            location.map_or(Degrees::NONE, |l| l.longitude),
+        );
+        Place {
+            country: self.country.map_or("", |country| country.iso_code),
+            region: self.subdivisions.map_or("", |named| named.names.en),
+            city: self.city.map_or("", |named| named.names.en),
+            latitude,
+            longitude,
+            accuracy_km: location.map_or(0, |location| location.accuracy_radius),
+            time_zone: location.map_or("", |location| location.time_zone),
+            version: "",
+        }
+    }
+}
+
+/// A record of a flat database.
+#[derive(Deserialize)]
+struct Flat<'a> {
+    #[serde(borrow, default)]
+    country_code: &'a str,
+    #[serde(borrow, default)]
+    state1: &'a str,
+    #[serde(borrow, default)]
+    city: &'a str,
+    #[serde(default)]
+    latitude: Degrees,
+    #[serde(default)]
+    longitude: Degrees,
+    #[serde(borrow, default)]
+    timezone: &'a str,
+}
+
+impl<'a> Flat<'a> {
+    fn place(self) -> Place<'a> {
+        let (latitude, longitude) = coordinates(self.latitude, self.longitude);
+        Place {
+            country: self.country_code,
+            region: self.state1,
+            city: self.city,
+            latitude,
+            longitude,
+            accuracy_km: 0,
+            time_zone: self.timezone,
+            version: "",
+        }
+    }
+}
+
+/// Both or none.
+fn coordinates(latitude: Degrees, longitude: Degrees) -> (f32, f32) {
+    let (latitude, longitude) = (latitude.0, longitude.0);
+    if latitude.abs() <= 90.0 && longitude.abs() <= 180.0 {
+        (latitude, longitude)
+    } else {
+        (f32::NAN, f32::NAN)
+    }
+}
+
+/// A coordinate, stored as a float or a double or, in files made from CSV, as a text.
+#[derive(Clone, Copy)]
+struct Degrees(f32);
+
+impl Degrees {
+    const NONE: Degrees = Degrees(f32::NAN);
+}
+
+impl Default for Degrees {
+    fn default() -> Degrees {
+        Degrees::NONE
+    }
+}
+
+impl<'de> Deserialize<'de> for Degrees {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Degrees, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Degrees;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("degrees as a float, a double or a text")
+            }
+
+            fn visit_f32<E: de::Error>(self, n: f32) -> Result<Degrees, E> {
+                Ok(Degrees(n))
+            }
+
+            fn visit_f64<E: de::Error>(self, n: f64) -> Result<Degrees, E> {
+                Ok(Degrees(n as f32))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Degrees, E> {
+                if text.is_empty() {
+                    return Ok(Degrees::NONE);
+                }
+                text.parse().map(Degrees).map_err(|_| E::custom("a text that is no number of degrees"))
+            }
+        }
+        // Asking for a float of either width fails on the other one.
+        from.deserialize_any(Number)
+    }
+}
+
+/// The first element of a list.
+fn first<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Named<'de>>, D::Error> {
+    struct First;
+    impl<'de> Visitor<'de> for First {
+        type Value = Option<Named<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let first = list.next_element()?;
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+    from.deserialize_seq(First)
+}
