@@ -52,6 +52,13 @@ pub struct EngineOptions {
     pub config: Option<String>,
 }
 
+impl EngineOptions {
+    /// An engine with free ports and nothing special.
+    pub fn new(dir: PathBuf, helper: PathBuf, cache: Cache) -> EngineOptions {
+        EngineOptions { dir, helper, cache, http_port: None, tcp_port: None, config: None }
+    }
+}
+
 /// A running engine, killed when dropped.
 pub struct Engine {
     dir: PathBuf,

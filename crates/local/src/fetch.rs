@@ -16,23 +16,11 @@ use crate::error::file;
 use crate::process::tail;
 use crate::progress::Progress;
 use crate::spawn::spawn;
+use crate::tool::{NPM, Tool};
 
 /// A slow line moves the largest package, 180 MB, within this.
 const FETCH_WAIT: Duration = Duration::from_secs(30 * 60);
 const POLL: Duration = Duration::from_millis(100);
-
-/// A program that fetches.
-#[derive(Clone, Copy)]
-pub(crate) struct Tool {
-    /// As typed.
-    pub program: &'static str,
-    /// The Debian package that carries it.
-    pub package: &'static str,
-}
-
-pub(crate) const NPM: Tool = Tool { program: "npm", package: "npm" };
-pub(crate) const PYTHON: Tool = Tool { program: "python3", package: "python3-pip" };
-pub(crate) const MAVEN: Tool = Tool { program: "mvn", package: "maven" };
 
 /// A package of the npm registry at one version.
 pub(crate) struct NpmPackage {
@@ -62,12 +50,10 @@ pub(crate) fn npm(package: &NpmPackage, wanted: &[&str], into: &Path) -> Result<
 pub(crate) fn run(tool: Tool, args: &[&str], dir: &Path, what: &str) -> Result<(), LocalError> {
     let log = dir.join("fetch.log");
     let output = || File::options().create(true).append(true).open(&log).map_err(file("open", &log));
-    let mut command = Command::new(tool.program);
+    let mut command = Command::new(tool.find(&format!("fetch {what}"))?);
     command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(output()?).stderr(output()?);
-    let mut child = spawn(command).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => missing(tool, what),
-        _ => LocalError::Spawn { program: tool.program.into(), source },
-    })?;
+    let mut child =
+        spawn(command).map_err(|source| LocalError::Spawn { program: tool.program.into(), source })?;
     let progress = Progress::start(&format!("fetching {what} with {}", tool.program));
     let mut waited = Duration::ZERO;
     let reason = loop {
@@ -88,10 +74,6 @@ pub(crate) fn run(tool: Tool, args: &[&str], dir: &Path, what: &str) -> Result<(
     let _ = child.kill();
     let _ = child.wait();
     Err(LocalError::Fetch { what: what.into(), reason, tail: tail(&log) })
-}
-
-pub(crate) fn missing(tool: Tool, what: &str) -> LocalError {
-    LocalError::MissingTool { program: tool.program, purpose: format!("fetch {what}"), package: tool.package }
 }
 
 /// Unpacks some files of a `.tgz` of npm, whose paths all begin with `package/`.
@@ -221,16 +203,6 @@ mod tests {
         check_sha512(&path, abc, NO_PACKAGE).unwrap();
         fs::write(&path, "abd").unwrap();
         assert!(matches!(check_sha512(&path, abc, NO_PACKAGE), Err(LocalError::Integrity { .. })));
-    }
-
-    #[test]
-    fn missing_tool_is_named_with_its_package() {
-        let dir = tempfile::tempdir().unwrap();
-        let tool = Tool { program: "mailbeacon-no-such-tool", package: "some-package" };
-        let error = run(tool, &[], dir.path(), NO_PACKAGE).unwrap_err();
-        let expected = "failed to find `mailbeacon-no-such-tool`, needed to fetch nothing@1: \
-                        install it, on Debian with `apt-get install some-package`";
-        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod geo;
+pub mod kafka;
 
 mod cache;
 mod child;
@@ -17,6 +18,7 @@ mod ports;
 mod process;
 mod progress;
 mod spawn;
+mod tool;
 
 pub use cache::Cache;
 pub use child::{CHILD_SUBCOMMAND, child_main};

@@ -149,6 +149,16 @@ impl Process {
         waited.unwrap_or_else(PoisonError::into_inner).0.exit.is_some()
     }
 
+    /// Waits for a part whose work has an end, which must be a success.
+    pub fn finish(&self, bound: Duration) -> Result<(), LocalError> {
+        self.fate.lock().ending = true;
+        if !self.wait(bound) {
+            return Err(self.not_ready(bound));
+        }
+        let success = self.fate.lock().exit.is_some_and(|status| status.success());
+        if success { Ok(()) } else { Err(self.ended()) }
+    }
+
     /// Waits until `ready` says so, the part ends, or `bound` is over.
     pub fn wait_ready(&self, bound: Duration, mut ready: impl FnMut() -> bool) -> Result<(), LocalError> {
         const POLL: Duration = Duration::from_millis(25);
@@ -161,13 +171,17 @@ impl Process {
                 return Err(self.ended());
             }
             if Instant::now() >= deadline {
-                return Err(LocalError::NotReady {
-                    program: self.name.clone(),
-                    waited_s: bound.as_secs(),
-                    log: self.log.clone(),
-                    tail: tail(&self.log),
-                });
+                return Err(self.not_ready(bound));
             }
+        }
+    }
+
+    fn not_ready(&self, waited: Duration) -> LocalError {
+        LocalError::NotReady {
+            program: self.name.clone(),
+            waited_s: waited.as_secs(),
+            log: self.log.clone(),
+            tail: tail(&self.log),
         }
     }
 

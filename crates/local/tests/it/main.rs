@@ -1,3 +1,4 @@
 //! Runs the real parts.
 
 mod engine;
+mod kafka;
