@@ -1,0 +1,26 @@
+//! An open-loop load generator for the edge, and the check that every answered request is one row afterwards.
+//!
+//! Owns the schedule, the crowd it plays, the sending and the measuring. Never waits for an answer before the
+//! next request is due: latency counts from the *intended* send time, so a server that stalls shows the wait of
+//! everyone who would have come meanwhile. Says when it could not keep its own schedule and calls such a run
+//! invalid. Linux only (`timerfd`, `/proc`).
+
+pub mod clickhouse;
+pub mod cpu;
+pub mod crowd;
+pub mod draw;
+pub mod find_max;
+pub mod freshness;
+pub mod ledger;
+pub mod live;
+pub mod mint;
+pub mod mix;
+pub mod options;
+pub mod plan;
+pub mod report;
+pub mod response;
+pub mod run;
+pub mod schedule;
+pub mod send;
+pub mod tally;
+mod timer;

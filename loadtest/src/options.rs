@@ -1,0 +1,292 @@
+//! The command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use crate::clickhouse::{ClickHouse, Secret};
+use crate::cpu::Watched;
+use crate::freshness::PROBES_MAX;
+use crate::mix::Mix;
+use crate::schedule::Arrivals;
+use crate::send::Target;
+
+/// Load for Mailbeacon's edge, and the proof that it was all recorded.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send requests on a fixed schedule and measure the answers.
+    ///
+    /// The load is open-loop: a request leaves when it is due, whether or not the ones before it are answered, and
+    /// its latency counts from that moment. A server that stalls for a second shows a second in the tail.
+    ///
+    /// If more than 1 % of the requests left over 1 ms late through the generator's own fault, the run is called
+    /// invalid: the machine was too busy to measure at this rate.
+    #[command(after_long_help = EXAMPLES)]
+    Run(Box<RunOptions>),
+}
+
+const EXAMPLES: &str = "\
+Exit status:
+  0  measured, and the ledger (if asked for) is clean
+  1  rows are missing, doubled or unexpected, or the run could not be made
+  2  the command line is wrong
+  3  the measurement is invalid
+
+Examples:
+  # 5,000 requests a second for half a minute
+  loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 5000 --duration 30
+
+  # the same, with CPU per request of two processes, and every answered request held to one row
+  loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 5000 --duration 30 \\
+      --pid edge=$EDGE --pid consumer=$CONSUMER --clickhouse http://127.0.0.1:8123 --freshness
+
+  # the highest rate with a p99 below 10 ms
+  loadtest run --url http://127.0.0.1:8080 --keys keys.toml --find-max --rate 2000 --hold 5 --p99-ms 10
+
+  # another server, for comparison: one path, any answer from 200 to 399
+  loadtest run --url http://127.0.0.1:8081 --path /pixel.gif --rate 5000";
+
+/// How to send, and what to look at.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// The server. It should trust 127.0.0.1 as a proxy: client addresses come in X-Forwarded-For.
+    #[arg(long, default_value = "http://127.0.0.1:8080", help_heading = "Where")]
+    pub url: String,
+    /// Send to an address that is not this machine's loopback. Only do this to servers of your own.
+    #[arg(long, help_heading = "Where")]
+    pub allow_remote: bool,
+    /// The keys file from which links are minted, the same that the edge verifies with.
+    #[arg(long, value_name = "FILE", required_unless_present = "path", help_heading = "Where")]
+    pub keys: Option<PathBuf>,
+    /// Ask for this one path instead of minted links; any status from 200 to 399 is a proper answer.
+    #[arg(long, conflicts_with_all = ["keys", "clickhouse"], help_heading = "Where")]
+    pub path: Option<String>,
+
+    /// Requests per second; with --find-max, the rate to begin with.
+    #[arg(long, default_value_t = 1_000.0, help_heading = "Load")]
+    pub rate: f64,
+    /// Seconds to send for.
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", help_heading = "Load")]
+    pub duration: f64,
+    /// How requests follow each other: at equal distances, or independently, with bursts.
+    #[arg(long, value_enum, default_value = "even", help_heading = "Load")]
+    pub arrivals: Arrivals,
+    /// Weights of opens, clicks and downloads.
+    #[arg(long, default_value = "open=80,click=15,download=5", help_heading = "Load")]
+    pub mix: Mix,
+    /// Share of the requests that open a connection of their own, 0 to 1.
+    #[arg(long, default_value_t = 0.2, value_name = "SHARE", help_heading = "Load")]
+    pub fresh_share: f64,
+    /// Recipients of each message.
+    #[arg(long, default_value_t = 10_000, help_heading = "Load")]
+    pub recipients: u32,
+    /// Workspace of the links.
+    #[arg(long, default_value_t = 1, help_heading = "Load")]
+    pub workspace: u32,
+    /// Number of the first message; up to 2^20 from there on are this run's own. From the clock by default.
+    #[arg(long, value_name = "NUMBER", help_heading = "Load")]
+    pub message: Option<u64>,
+    /// The same seed gives the same crowd, mix and schedule.
+    #[arg(long, default_value_t = 1, help_heading = "Load")]
+    pub seed: u64,
+
+    /// Requests under way at a time. One that finds no place waits; the wait is in its latency.
+    #[arg(long, default_value_t = 256, help_heading = "Sending")]
+    pub connections: usize,
+    /// Threads that send, each with its share of the schedule and of the connections.
+    #[arg(long, default_value_t = 1, help_heading = "Sending")]
+    pub threads: usize,
+    /// For one request to be answered.
+    #[arg(long, default_value_t = 5_000, value_name = "MS", help_heading = "Sending")]
+    pub timeout_ms: u64,
+
+    /// Report CPU time per request, and memory, of this process. May be given several times.
+    #[arg(long, value_name = "NAME=PID", help_heading = "What to look at")]
+    pub pid: Vec<Watched>,
+    /// Afterwards hold ClickHouse to the answers: one row for each, none besides.
+    #[arg(long, value_name = "URL", help_heading = "What to look at")]
+    pub clickhouse: Option<String>,
+    /// The database of the rows.
+    #[arg(long, default_value = "default", requires = "clickhouse", help_heading = "What to look at")]
+    pub database: String,
+    /// The table of the rows.
+    #[arg(long, default_value = "events", requires = "clickhouse", help_heading = "What to look at")]
+    pub table: String,
+    /// ClickHouse's user.
+    #[arg(long, default_value = "", requires = "clickhouse", help_heading = "What to look at")]
+    pub clickhouse_user: String,
+    /// ClickHouse's password; better given in the environment.
+    #[arg(
+        long,
+        env = "CLICKHOUSE_PASSWORD",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true,
+        help_heading = "What to look at"
+    )]
+    pub clickhouse_password: Secret,
+    /// How long to wait for the rows at most.
+    #[arg(long, default_value_t = 60_000, value_name = "MS", help_heading = "What to look at")]
+    pub settle_ms: u64,
+    /// Send marked opens beside the load, this many a second, and report how long their rows take to be seen.
+    /// Looking for them costs ClickHouse CPU time: leave it out when that is what is measured.
+    #[arg(
+        long, value_name = "PER_SECOND", num_args = 0..=1, default_missing_value = "5", requires = "clickhouse",
+        help_heading = "What to look at"
+    )]
+    pub freshness: Option<f64>,
+    /// Write the report as JSON to this file, or to standard output (and the text to standard error) for `-`.
+    #[arg(long, value_name = "FILE", help_heading = "What to look at")]
+    pub json: Option<PathBuf>,
+
+    /// Search the highest rate that is held: double it until it fails, then bisect. Rows are not checked.
+    #[arg(long, conflicts_with_all = ["clickhouse", "message"], help_heading = "Search")]
+    pub find_max: bool,
+    /// Seconds to hold each rate.
+    #[arg(
+        long,
+        default_value_t = 5.0,
+        value_name = "SECONDS",
+        requires = "find_max",
+        help_heading = "Search"
+    )]
+    pub hold: f64,
+    /// The rate is held while the 99th percentile stays below this.
+    #[arg(long, default_value_t = 10.0, value_name = "MS", requires = "find_max", help_heading = "Search")]
+    pub p99_ms: f64,
+}
+
+impl RunOptions {
+    /// Refuses what parses but makes no sense.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let within = |name: &str, value: f64, min: f64, max: f64| -> anyhow::Result<()> {
+            ensure!((min..=max).contains(&value), "--{name} {value}: expected {min} to {max}");
+            Ok(())
+        };
+        within("rate", self.rate, 0.1, 1e6)?;
+        within("duration", self.duration, 0.01, 86_400.0)?;
+        within("hold", self.hold, 0.01, 3_600.0)?;
+        within("p99-ms", self.p99_ms, 0.001, 60_000.0)?;
+        within("fresh-share", self.fresh_share, 0.0, 1.0)?;
+        within("recipients", f64::from(self.recipients), 1.0, 1e6)?;
+        within("connections", self.connections as f64, 1.0, 20_000.0)?;
+        within("threads", self.threads as f64, 1.0, 64.0)?;
+        within("timeout-ms", self.timeout_ms as f64, 1.0, 600_000.0)?;
+        within("settle-ms", self.settle_ms as f64, 0.0, 3_600_000.0)?;
+        within("message", self.message.unwrap_or(0) as f64, 0.0, 9e18)?;
+        if let Some(per_second) = self.freshness {
+            within("freshness", per_second, 0.1, 100.0)?;
+            within("freshness times --duration", per_second * self.duration, 1.0, PROBES_MAX as f64)?;
+        }
+        ensure!(self.path.as_ref().is_none_or(|path| path.starts_with('/')), "--path must start with `/`");
+        Ok(())
+    }
+
+    /// The server, refused when it is not on this machine and nobody said it may be.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        let (address, host) = resolve(&self.url)?;
+        ensure!(
+            address.ip().is_loopback() || self.allow_remote,
+            "{address} is not this machine: load is sent elsewhere only with --allow-remote"
+        );
+        Ok(Target {
+            address,
+            host,
+            connections: self.connections,
+            timeout: Duration::from_millis(self.timeout_ms),
+            any_status: self.path.is_some(),
+        })
+    }
+
+    /// ClickHouse, if it is to be asked.
+    pub fn clickhouse(&self) -> anyhow::Result<Option<ClickHouse>> {
+        let Some(url) = &self.clickhouse else { return Ok(None) };
+        let (address, _) = resolve(url)?;
+        Ok(Some(ClickHouse {
+            address,
+            database: self.database.clone(),
+            table: self.table.clone(),
+            user: self.clickhouse_user.clone(),
+            password: self.clickhouse_password.clone(),
+        }))
+    }
+}
+
+/// Address and `Host` header of an `http` URL.
+fn resolve(url: &str) -> anyhow::Result<(SocketAddr, String)> {
+    let uri: http::Uri = url.parse().with_context(|| format!("`{url}`: expected http://HOST:PORT"))?;
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        bail!("`{url}`: expected http://HOST:PORT");
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let mut found = (host, authority.port_u16().unwrap_or(80))
+        .to_socket_addrs()
+        .with_context(|| format!("failed to resolve `{host}`"))?;
+    let address = found.next().with_context(|| format!("`{host}` has no address"))?;
+    Ok((address, authority.as_str().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> anyhow::Result<RunOptions> {
+        let cli = Cli::try_parse_from([&["loadtest", "run"], args].concat())?;
+        let Command::Run(options) = cli.command;
+        options.check()?;
+        Ok(*options)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let options =
+            options(&["--keys", "k", "--clickhouse", "http://127.0.0.1:8123", "--freshness"]).unwrap();
+        assert_eq!(options.freshness, Some(5.0));
+        assert!(options.target().unwrap().address.ip().is_loopback());
+        assert_eq!(options.clickhouse().unwrap().unwrap().table(), "`default`.`events`");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (args, expected) in [
+            (&["--rate", "10"][..], "--keys"),
+            (&["--path", "/", "--rate", "0"], "--rate 0: expected"),
+            (&["--path", "/", "--fresh-share", "2"], "--fresh-share 2: expected 0 to 1"),
+            (&["--path", "pixel"], "must start with"),
+            (&["--path", "/", "--keys", "k"], "cannot be used"),
+            (&["--keys", "k", "--freshness", "5"], "--clickhouse"),
+            (&["--keys", "k", "--find-max", "--clickhouse", "http://127.0.0.1:8123"], "cannot be used"),
+            (&["--keys", "k", "--mix", "open=x"], "not a whole number"),
+        ] {
+            let error = format!("{:#}", options(args).unwrap_err());
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn load_stays_on_this_machine() {
+        let there = ["--path", "/", "--url", "http://192.0.2.1:80"];
+        assert!(options(&there).unwrap().target().unwrap_err().to_string().contains("--allow-remote"));
+        assert!(options(&[&there[..], &["--allow-remote"]].concat()).unwrap().target().is_ok());
+        for url in ["https://127.0.0.1", "127.0.0.1:80", "http://"] {
+            assert!(options(&["--path", "/", "--url", url]).unwrap().target().is_err(), "{url}");
+        }
+        let six = options(&["--path", "/", "--url", "http://[::1]:8080"]).unwrap().target().unwrap();
+        assert_eq!((six.address.to_string().as_str(), six.host.as_str()), ("[::1]:8080", "[::1]:8080"));
+    }
+}

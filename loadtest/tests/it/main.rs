@@ -1,0 +1,9 @@
+//! The generator against small servers with known faults.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod report;
+mod rows;
+mod sending;
+mod server;
+mod whole;

@@ -1,0 +1,138 @@
+//! The report's shape: what scripts read must not change by accident.
+
+use std::collections::BTreeMap;
+
+use loadtest::find_max::Step;
+use loadtest::ledger::Ledger;
+use loadtest::report::{Freshness, Percentiles, Process, Report, Run, SearchReport, Sends};
+
+const GOLDEN: &str = include_str!("report.json");
+
+fn percentiles(count: u64) -> Percentiles {
+    Percentiles { count, p50: 0.125, p90: 0.25, p99: 0.5, p99_9: 1.5, max: 3.0 }
+}
+
+fn report() -> Report {
+    Report {
+        run: Run {
+            url: "http://127.0.0.1:8080".to_owned(),
+            rate: 5_000.0,
+            duration_seconds: 30.0,
+            arrivals: "even".to_owned(),
+            seed: 1,
+            fresh_share: 0.2,
+            connections: 256,
+            threads: 1,
+            recipients: 10_000,
+            workspace: 1,
+            message_first: (1_u64 << 60).to_string(),
+            message_last: ((1_u64 << 60) + 14).to_string(),
+        },
+        valid: false,
+        invalid_because: Vec::new(),
+        sends: Sends {
+            planned: 150_000,
+            held: 3,
+            late: 30,
+            late_ratio: 0.0002,
+            lateness_ms: percentiles(149_997),
+        },
+        answered: 149_990,
+        answered_per_second: 4_999.5,
+        latency_ms: percentiles(149_990),
+        service_ms: percentiles(149_990),
+        latency_ms_by: BTreeMap::from([("open", percentiles(119_990)), ("kept", percentiles(120_000))]),
+        statuses: BTreeMap::from([(200, 119_990), (302, 30_000)]),
+        errors: BTreeMap::from([("closed", 10)]),
+        processes: vec![Process::new("edge", 1.5, 48 << 20, 149_990), Process::new("idle", 0.0, 1 << 20, 0)],
+        ledger: Some(Ledger {
+            answered: 149_990,
+            unknown: 10,
+            unknown_stored: 4,
+            rows: 149_994,
+            ..Ledger::default()
+        }),
+        freshness: Some(Freshness {
+            visible_ms: percentiles(150),
+            look_ms: percentiles(900),
+            failed: 0,
+            missing: 0,
+        }),
+    }
+}
+
+#[test]
+fn json_is_as_written_down() {
+    let mut report = report();
+    report.judge();
+    assert_eq!(serde_json::to_string_pretty(&report).unwrap() + "\n", GOLDEN);
+}
+
+#[test]
+fn the_text_says_the_same() {
+    let mut report = report();
+    report.judge();
+    let text = report.to_string();
+    for part in [
+        "load       5000/s, even, for 30 s: 150000 requests, seed 1, 0.2 of them on fresh connections\n",
+        "latency    p50 0.125  p90 0.250  p99 0.500  p99.9 1.500  max 3.000 ms  (from the intended send time)\n",
+        "generator  30 late by over 1 ms (0.020 %), worst 3.000 ms; 3 had to wait for a connection\n",
+        "statuses   200: 119990, 302: 30000\n",
+        "errors     closed: 10\n",
+        "process    edge: 10.00 µs CPU per request (1.50 s, coarse: under 2 s of CPU time), 48.0 MiB resident\n",
+        "process    idle: - µs CPU per request",
+        "0 missing, 0 doubled, 0 unexpected; 4 of 10 without an answer are stored\n",
+        "valid      yes\n",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn a_late_generator_makes_the_run_invalid() {
+    let mut report = report();
+    for (late_ratio, valid) in [(0.01, true), (0.0101, false)] {
+        report.sends.late_ratio = late_ratio;
+        report.judge();
+        assert_eq!(report.valid, valid);
+    }
+    assert!(report.to_string().contains("INVALID    1.0 % of the requests left more than 1 ms late"));
+    report.sends.late_ratio = 0.0;
+    report.answered = 0;
+    report.judge();
+    assert_eq!(report.invalid_because, ["no request was answered"]);
+}
+
+#[test]
+fn rows_decide_apart_from_validity() {
+    let mut report = report();
+    assert!(report.rows_are_right());
+    report.freshness.as_mut().unwrap().missing = 1;
+    assert!(!report.rows_are_right());
+    report.freshness = None;
+    report.ledger.as_mut().unwrap().doubled = 1;
+    assert!(!report.rows_are_right());
+    report.ledger = None;
+    assert!(report.rows_are_right());
+}
+
+#[test]
+fn a_search_tells_each_step() {
+    let because = vec!["p99 is not below 10 ms".to_owned(), "3 requests failed".to_owned()];
+    let report = SearchReport {
+        url: "http://127.0.0.1:8080".to_owned(),
+        p99_ms: 10.0,
+        hold_seconds: 5.0,
+        rate_held: Some(2_000.0),
+        steps: vec![
+            Step { rate: 2_000.0, p99_ms: 0.5, not_held_because: Vec::new() },
+            Step { rate: 4_000.0, p99_ms: 20.5, not_held_because: because },
+        ],
+    };
+    let text = report.to_string();
+    assert_eq!(
+        text,
+        "     2000/s  p99     0.500 ms  held\n     4000/s  p99    20.500 ms  p99 is not below 10 ms; 3 requests failed\n\
+         held       2000/s for 5 s with p99 below 10 ms, every request answered\n"
+    );
+}

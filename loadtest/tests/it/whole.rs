@@ -1,0 +1,148 @@
+//! Whole runs, from the command line to the report: an edge that opens real links and the table it fills.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser;
+use link::Keys;
+use loadtest::mix;
+use loadtest::options::{Cli, Command, RunOptions};
+use loadtest::run;
+
+use crate::rows::chunked;
+use crate::server::{Answer, Server, pixel, start};
+
+/// Message, recipient, kind.
+type Table = Arc<Mutex<Vec<(u64, u64, &'static str)>>>;
+
+fn edge(keys: Keys, table: Table, store: impl Fn(usize) -> usize + Send + Sync + 'static) -> Server {
+    start(move |number, request| {
+        let path = request.split(' ').nth(1).unwrap();
+        let (kind, token) = link::parse_path(path.as_bytes()).unwrap();
+        let link = keys.open(kind, token).unwrap();
+        let row = (link.message, link.recipient, mix::name(kind));
+        table.lock().unwrap().extend(std::iter::repeat_n(row, store(number)));
+        if link.target.is_empty() {
+            return Answer::Bytes(pixel());
+        }
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", link.target);
+        Answer::Bytes(head.into_bytes())
+    })
+}
+
+/// The number after `what` in a query.
+fn number(query: &str, what: &str) -> Option<u64> {
+    let rest = query.split(what).nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn database(table: Table) -> Server {
+    start(move |_, request| {
+        let table = table.lock().unwrap();
+        let mut lines = String::new();
+        if let Some(first) = number(request, "BETWEEN ") {
+            let last = number(request, &format!("BETWEEN {first} AND ")).unwrap();
+            let rows = table.iter().filter(|(message, _, _)| (first..=last).contains(message));
+            if request.contains("GROUP BY ALL") {
+                for (message, recipient, kind) in rows {
+                    writeln!(lines, "{message}\t{recipient}\t{kind}\t1").unwrap();
+                }
+            } else {
+                writeln!(lines, "{}", rows.count()).unwrap();
+            }
+        } else if let Some(message) = number(request, "message = ") {
+            for (_, recipient, _) in table.iter().filter(|(of, _, _)| *of == message) {
+                if request.contains(&recipient.to_string()) {
+                    writeln!(lines, "{recipient}").unwrap();
+                }
+            }
+        }
+        chunked(&lines)
+    })
+}
+
+fn options(args: &[&str]) -> RunOptions {
+    let Command::Run(options) = Cli::try_parse_from([&["loadtest", "run"], args].concat()).unwrap().command;
+    options.check().unwrap();
+    *options
+}
+
+/// One run against an edge that stores request number `n` `store(n)` times.
+async fn run_with(store: impl Fn(usize) -> usize + Send + Sync + 'static) -> loadtest::report::Report {
+    let text = Keys::generate();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &text).unwrap();
+    let table = Table::default();
+    let edge = edge(Keys::from_toml(&text).unwrap(), table.clone(), store);
+    let database = database(table);
+    let (url, clickhouse) = (format!("http://{}", edge.address), format!("http://{}", database.address));
+    let watch = format!("this={}", std::process::id());
+    run::run(&options(&[
+        "--url",
+        &url,
+        "--keys",
+        file.path().to_str().unwrap(),
+        "--rate",
+        "500",
+        "--duration",
+        "0.4",
+        "--recipients",
+        "30",
+        "--clickhouse",
+        &clickhouse,
+        "--freshness",
+        "20",
+        "--settle-ms",
+        "1000",
+        "--pid",
+        &watch,
+    ]))
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_run_that_is_all_there() {
+    let report = run_with(|_| 1).await;
+    let ledger = report.ledger.unwrap();
+    assert_eq!((ledger.answered, ledger.rows, ledger.missing, ledger.unexpected), (200, 200, 0, 0));
+    assert!(ledger.clean() && report.rows_are_right());
+    let freshness = report.freshness.unwrap();
+    assert_eq!((freshness.visible_ms.count, freshness.missing, freshness.failed), (8, 0, 0));
+    assert_eq!(report.statuses.values().sum::<u64>(), 200);
+    assert!(report.statuses.contains_key(&200) && report.statuses.contains_key(&302));
+    assert_eq!(report.processes.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["this", "loadtest"]);
+    assert_eq!(report.run.duration_seconds, 0.4);
+}
+
+#[tokio::test]
+async fn a_run_with_a_loss_and_a_copy() {
+    // Which requests these are is open: a probe may be among them. Either way the report must say so.
+    let report = run_with(|number| {
+        if number < 20 {
+            0
+        } else if number < 60 {
+            2
+        } else {
+            1
+        }
+    })
+    .await;
+    let (ledger, freshness) = (report.ledger.unwrap(), report.freshness.as_ref().unwrap());
+    assert_eq!(ledger.missing + freshness.missing, 20);
+    assert!((32..=40).contains(&ledger.doubled), "{}", ledger.doubled);
+    assert!(!report.rows_are_right());
+}
+
+#[tokio::test]
+async fn a_search_on_a_server_that_never_answers_ends() {
+    let server = start(|_, _| Answer::Close);
+    let url = format!("http://{}", server.address);
+    let options = options(&["--url", &url, "--path", "/", "--find-max", "--rate", "4", "--hold", "0.25"]);
+    let mut seen = Vec::new();
+    let report = run::find_max(&options, |step| seen.push(step.clone())).await.unwrap();
+    assert_eq!(report.rate_held, None);
+    assert_eq!(report.steps.iter().map(|step| step.rate).collect::<Vec<_>>(), [4.0, 2.0, 1.0]);
+    assert_eq!(report.steps, seen);
+    assert!(report.steps[0].not_held_because.contains(&"1 requests failed".to_owned()));
+}
