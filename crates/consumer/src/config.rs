@@ -1,10 +1,10 @@
 //! What an operator may set about the consumer.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use telemetry::SettingError;
 
 /// The `[consumer]` section. Times in milliseconds, sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The Kafka consumer group.

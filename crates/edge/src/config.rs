@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use telemetry::SettingError;
 
 /// The `[edge]` section. Times in milliseconds, sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where pixels, links and downloads are answered.

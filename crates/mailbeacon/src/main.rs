@@ -1,6 +1,69 @@
 //! Mailbeacon: the one binary.
 
+mod doctor;
+mod keys;
+mod layers;
+mod link_command;
+mod migrate;
+mod process;
+mod programs;
+mod send_time;
+mod settings;
+mod up;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::process::Process;
+use crate::programs::Origin;
+use crate::settings::Settings;
+
+/// A pipeline for e-mail engagement: pixels, links and downloads, to ClickHouse, each event exactly once.
+///
+/// Settings come from a file (--config), then from the environment (MAILBEACON_SECTION_KEY, for example
+/// MAILBEACON_EDGE_LISTEN), then from flags; the later one wins. `mailbeacon config` prints what came of them.
+#[derive(Debug, Parser)]
+#[command(name = "mailbeacon", version, max_term_width = 110)]
+struct Arguments {
+    /// Configuration file (TOML). deploy/mailbeacon.toml has every setting with its default.
+    #[arg(long, global = true, env = "MAILBEACON_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over the file and the environment. May be given more than once.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine: edge, journal, consumer, a ClickHouse engine, place data.
+    Up(up::Args),
+    /// Answer pixels, links and downloads, and ship what they say to Kafka.
+    Edge,
+    /// Take events from Kafka and write them to ClickHouse.
+    Consume,
+    /// Create or update topics and tables, and say what was done.
+    Migrate,
+    /// Check the configuration and everything it points at, and say what is wrong.
+    Doctor,
+    /// Print the settings as they come out of file, environment and flags; secrets are not shown.
+    Config,
+    /// Make or rotate the key ring that signs links.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Mint tracked URLs, or instrument a whole message.
+    #[command(subcommand)]
+    Link(link_command::Command),
+    /// When to write to a recipient, or why there is no answer.
+    SendTime(send_time::Args),
+}
 
 fn main() -> ExitCode {
     // The hidden form in which the program starts its own ClickHouse and Kafka: see `local::child_main`.
@@ -8,5 +71,70 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == local::CHILD_SUBCOMMAND) {
         return local::child_main(args);
     }
-    ExitCode::SUCCESS
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("mailbeacon: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
+    match &arguments.command {
+        Command::Up(args) => up::run(settings, args),
+        Command::Edge => run_edge(&settings),
+        Command::Consume => run_consumer(&settings),
+        Command::Migrate => migrate::run(&settings),
+        Command::Doctor => doctor::run(&settings),
+        Command::Config => {
+            print!("{}", toml::to_string(&settings)?);
+            Ok(())
+        }
+        Command::Keys(command) => keys::run(&settings.keys.file, command),
+        Command::Link(command) => link_command::run(&settings, command),
+        Command::SendTime(args) => send_time::run(&settings, args),
+    }
+}
+
+/// The edge and its shipper. Kafka may be away: events wait in the journal.
+fn run_edge(settings: &Settings) -> anyhow::Result<()> {
+    if settings.kafka.brokers.is_empty() {
+        bail!("kafka.brokers is empty: expected host:port (without Kafka, `mailbeacon up` runs everything)");
+    }
+    // Everything that can be wrong is looked at before a port is bound.
+    settings.keys()?;
+    let journals = programs::open_journals(settings)?;
+    let process = Process::start(settings, &["edge"], &[edge::METRICS])?;
+    let listeners = programs::bind(settings)?;
+    let ended = CancellationToken::new();
+    let edge = programs::start_edge(settings, &process, &ended, listeners, journals.logs)?;
+    let shipper = programs::start_shipper(settings, &ended, journals.readers)?;
+    info!(listen = %settings.edge.listen, admin = %settings.admin.listen, "edge is up");
+    process.wait(&ended);
+    let outcome = programs::finish([edge, shipper]);
+    process.end();
+    outcome
+}
+
+/// The consumer.
+fn run_consumer(settings: &Settings) -> anyhow::Result<()> {
+    if settings.kafka.brokers.is_empty() {
+        bail!("kafka.brokers is empty: expected host:port (without Kafka, `mailbeacon up` runs everything)");
+    }
+    if settings.clickhouse.url.is_empty() {
+        bail!("clickhouse.url is empty: expected an HTTP or HTTPS URL (`mailbeacon up` runs an engine of its own)");
+    }
+    let tables = programs::tables(settings)?;
+    let store = Arc::new(settings.store()?);
+    let process = Process::start(settings, &["consumer"], &[consumer::METRICS])?;
+    programs::check_schema(&process, &store)?;
+    let ended = CancellationToken::new();
+    let consumer = programs::start_consumer(settings, &process, &ended, store, tables, Origin::Kafka)?;
+    info!(admin = %settings.admin.listen, "consumer is up");
+    process.wait(&ended);
+    let outcome = programs::finish([consumer]);
+    process.end();
+    outcome
 }

@@ -1,0 +1,105 @@
+//! `mailbeacon doctor`: looks at everything a configuration needs and says what is wrong.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use enrich::Tables;
+
+use crate::settings::Settings;
+
+const REACH: Duration = Duration::from_secs(5);
+
+/// Runs every check, prints a line for each, and fails when one failed. Changes nothing.
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
+    let checks: [(&str, anyhow::Result<String>); 5] = [
+        ("keys", keys(settings)),
+        ("journal", journal(&settings.journal.dir)),
+        ("geo", geo(settings)),
+        ("clickhouse", clickhouse(settings)),
+        ("kafka", kafka(settings)),
+    ];
+    let mut failed = 0;
+    println!("ok    configuration");
+    for (part, outcome) in checks {
+        match outcome {
+            Ok(found) => println!("ok    {part}: {found}"),
+            Err(cause) => {
+                failed += 1;
+                println!("FAIL  {part}: {cause:#}");
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        _ => bail!("{failed} of 5 checks failed"),
+    }
+}
+
+fn keys(settings: &Settings) -> anyhow::Result<String> {
+    let keys = settings.keys()?;
+    Ok(format!("{}, events up to {} days after sending", settings.keys.file.display(), keys.event_max_age_days()))
+}
+
+fn journal(dir: &Path) -> anyhow::Result<String> {
+    let exists = dir.exists();
+    // The nearest directory that is there tells about the disk.
+    let there = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
+    let disk = rustix::fs::statvfs(there).with_context(|| format!("journal.dir = {}", dir.display()))?;
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK)
+        .with_context(|| format!("journal.dir = {}: no right to write", dir.display()))?;
+    let free_mb = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
+    let state = if exists { "" } else { ", not there yet" };
+    Ok(format!("{}, {free_mb} MiB free{state}", dir.display()))
+}
+
+fn geo(settings: &Settings) -> anyhow::Result<String> {
+    let geo = &settings.geo;
+    if geo.off {
+        return Ok("off: every place is unknown".to_owned());
+    }
+    if geo.files.is_empty() {
+        bail!("geo.files is empty (only `up` fetches place data by itself)");
+    }
+    Tables::load(&geo.files)?;
+    Ok(format!("{} readable", geo.files.len()))
+}
+
+fn clickhouse(settings: &Settings) -> anyhow::Result<String> {
+    let store = settings.store()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let version = tokio::time::timeout(REACH, store.ping()).await.context("no answer in 5 s")??;
+        let schema = store.schema().await?;
+        for server in &schema.servers {
+            if !server.pending.is_empty() {
+                bail!("{}: schema lacks {} (run `mailbeacon migrate`)", server.server, server.pending.join(", "));
+            }
+        }
+        Ok(format!("version {version}, schema {} on {} server(s)", schema.latest, schema.servers.len()))
+    })
+}
+
+fn kafka(settings: &Settings) -> anyhow::Result<String> {
+    if settings.kafka.brokers.is_empty() {
+        return Ok("not configured: the consumer reads the journal (`up`)".to_owned());
+    }
+    let config = settings.kafka();
+    let info = kafka::probe(&config, REACH)?;
+    let Some(partitions) = info.partitions else {
+        bail!("topic {} is not there (run `mailbeacon migrate`)", config.topic);
+    };
+    let leaderless = partitions.iter().filter(|partition| !partition.has_leader).count();
+    if leaderless > 0 {
+        bail!("topic {}: {leaderless} of {} partitions have no leader", config.topic, partitions.len());
+    }
+    if partitions.len() != settings.kafka.partitions as usize {
+        bail!(
+            "topic {} has {} partitions, kafka.partitions = {}",
+            config.topic,
+            partitions.len(),
+            settings.kafka.partitions
+        );
+    }
+    Ok(format!("{} broker(s), topic {} with {} partitions", info.brokers.len(), config.topic, partitions.len()))
+}

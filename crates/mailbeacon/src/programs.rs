@@ -1,0 +1,193 @@
+//! The programs that run in a process: edge, shipper, consumer. Each has a thread and a token that ends it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
+use consumer::{JournalSource, KafkaSource, Source};
+use enrich::Tables;
+use journal::{Log, Reader};
+use link::Keys;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::process::Process;
+use crate::settings::{Settings, SyncMode};
+
+/// A program on its thread.
+pub struct Program {
+    name: &'static str,
+    thread: JoinHandle<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Program {
+    /// Starts one. `ended` is cancelled when it is over, however it came to that.
+    pub fn start(
+        name: &'static str,
+        ended: &CancellationToken,
+        run: impl FnOnce(CancellationToken) -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<Program> {
+        let stop = CancellationToken::new();
+        let (token, ended) = (stop.clone(), ended.clone().drop_guard());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _ended = ended;
+            run(token).inspect_err(|cause| error!(cause = format!("{cause:#}"), program = name, "failed"))
+        })?;
+        Ok(Program { name, thread, stop })
+    }
+
+    /// Tells it to finish and waits until it has.
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let panicked = |_| Err(anyhow!("{} panicked", self.name));
+        self.thread.join().unwrap_or_else(panicked).context(self.name)
+    }
+}
+
+/// The journals of the edge's workers, and of workers that an earlier start had more of.
+pub struct Journals {
+    pub logs: Vec<Log>,
+    pub readers: Vec<Reader>,
+}
+
+/// Opens the journals.
+pub fn open_journals(settings: &Settings) -> anyhow::Result<Journals> {
+    let workers = settings.edge.workers();
+    let dir = |n: usize| settings.journal.dir.join(format!("{n:03}"));
+    let mut journals = Journals { logs: Vec::new(), readers: Vec::new() };
+    let mut n = 0;
+    while n < workers || dir(n).exists() {
+        let (log, reader) = journal::open(journal::Options {
+            segment_bytes: settings.journal.segment_bytes,
+            bytes_max: settings.journal.bytes_max / workers as u64,
+            sync: match settings.journal.sync {
+                SyncMode::PageCache => journal::Sync::PageCache,
+                SyncMode::Fsync => journal::Sync::Fsync,
+            },
+            ..journal::Options::new(dir(n))
+        })
+        .with_context(|| format!("journal.dir = {}", settings.journal.dir.display()))?;
+        if n < workers {
+            journals.logs.push(log);
+        }
+        journals.readers.push(reader);
+        n += 1;
+    }
+    Ok(journals)
+}
+
+/// Binds the edge's listeners.
+pub fn bind(settings: &Settings) -> anyhow::Result<Vec<TcpListener>> {
+    let edge = &settings.edge;
+    edge::bind(edge.listen, edge.workers(), Duration::from_millis(edge.write_timeout_ms))
+        .with_context(|| format!("failed to listen on edge.listen = {}", edge.listen))
+}
+
+/// Starts the edge.
+pub fn start_edge(
+    settings: &Settings,
+    process: &Process,
+    ended: &CancellationToken,
+    listeners: Vec<TcpListener>,
+    logs: Vec<Log>,
+) -> anyhow::Result<Program> {
+    let keys: Arc<ArcSwap<Keys>> = Arc::new(ArcSwap::from_pointee(settings.keys()?));
+    process.follow_keys(settings.keys.file.clone(), keys.clone());
+    let (config, health) = (settings.edge.clone(), process.health.clone());
+    Program::start("edge", ended, move |stop| {
+        health.set("edge", Ok(()));
+        Ok(edge::serve(config, listeners, logs, keys, stop)?)
+    })
+}
+
+/// Starts the shipper.
+pub fn start_shipper(
+    settings: &Settings,
+    ended: &CancellationToken,
+    readers: Vec<Reader>,
+) -> anyhow::Result<Program> {
+    let kafka = settings.kafka();
+    let linger = Duration::from_millis(settings.edge.ship_linger_ms);
+    let deadline = Duration::from_millis(settings.edge.ship_deadline_ms);
+    Program::start("shipper", ended, move |stop| {
+        edge::ship(&kafka, readers, linger, &stop, deadline);
+        Ok(())
+    })
+}
+
+/// Where the consumer's events come from.
+pub enum Origin {
+    Kafka,
+    Journal(Vec<Reader>),
+}
+
+/// Starts the consumer.
+pub fn start_consumer(
+    settings: &Settings,
+    process: &Process,
+    ended: &CancellationToken,
+    store: Arc<Store>,
+    tables: Arc<Tables>,
+    origin: Origin,
+) -> anyhow::Result<Program> {
+    let config = settings.consumer.clone();
+    let runtime = process.runtime.handle().clone();
+    let source: Box<dyn Source> = match origin {
+        Origin::Kafka => {
+            let first_start = match config.first_deploy {
+                true => kafka::FirstStart::Earliest,
+                false => kafka::FirstStart::Error,
+            };
+            Box::new(KafkaSource::new(&settings.kafka(), &config.group, &config.instance, first_start)?)
+        }
+        Origin::Journal(readers) => {
+            let dead_letters = settings.journal.dir.join("dead-letters.jsonl");
+            Box::new(JournalSource::new(readers, dead_letters, runtime.clone()))
+        }
+    };
+    let health = process.health.clone();
+    Program::start("consumer", ended, move |stop| {
+        health.set("consumer", Ok(()));
+        Ok(consumer::run(&config, source, store, tables, &runtime, &stop)?)
+    })
+}
+
+/// Loads place data, or says which file is missing or broken.
+pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
+    let geo = &settings.geo;
+    if geo.files.is_empty() && !geo.off {
+        bail!("geo.files is empty: name one or two MaxMind DB files, or run without places with geo.off = true");
+    }
+    let files = if geo.off { &[][..] } else { &geo.files };
+    Ok(Arc::new(Tables::load(files).context("configuration [geo]")?))
+}
+
+/// Refuses a database whose schema is not the newest.
+pub fn check_schema(process: &Process, store: &Store) -> anyhow::Result<()> {
+    let state = process.runtime.block_on(store.schema())?;
+    for server in &state.servers {
+        if !server.pending.is_empty() {
+            let pending = server.pending.join(", ");
+            bail!("{}: schema lacks {pending} (run `mailbeacon migrate`)", server.server);
+        }
+    }
+    Ok(())
+}
+
+/// Finishes all in the order of an event's path, and tells the first that failed.
+pub fn finish(programs: impl IntoIterator<Item = Program>) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    for program in programs {
+        let name = program.name;
+        if let Err(cause) = program.finish() {
+            warn!(program = name, "ended with an error");
+            outcome = outcome.and(Err(cause));
+        }
+    }
+    outcome
+}

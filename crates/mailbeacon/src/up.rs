@@ -1,0 +1,200 @@
+//! `mailbeacon up`: the whole path of an event on one machine, on real parts, with one command.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use event::{Kind, Mode, Position, Region};
+use link::Link;
+use local::{Cache, engine, geo, kafka as broker};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::Process;
+use crate::programs::{self, Origin, Program};
+use crate::settings::{Settings, read_keys};
+use crate::{keys, migrate};
+
+/// A public address for the printed examples: it stands in the place data of every source.
+const EXAMPLE_ADDRESS: &str = "81.2.69.160";
+
+/// What `up` takes beside the settings.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of all state: keys, journal, ClickHouse, Kafka. A restart goes on from it.
+    #[arg(long, default_value = "data", value_name = "DIR")]
+    data: PathBuf,
+    /// Put Apache Kafka between edge and consumer: one of our own, or the one at HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, default_missing_value = "")]
+    kafka: Option<String>,
+    /// Brokers of our own Kafka.
+    #[arg(long, default_value_t = 1, value_name = "N", requires = "kafka")]
+    brokers: u16,
+    /// Run without place data.
+    #[arg(long)]
+    no_geo: bool,
+}
+
+/// Starts everything, prints what to try, and runs until it is told to stop.
+pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
+    fs::create_dir_all(&args.data).with_context(|| format!("--data {}", args.data.display()))?;
+    // Children start in a place of their own.
+    let data = fs::canonicalize(&args.data)?;
+    at_home(&mut settings, &data)?;
+    let cache = Cache::default_dir()?;
+    let helper = std::env::current_exe().context("failed to find the program itself")?;
+
+    let parts: &[&'static str] = &["edge", "consumer"];
+    let process = Process::start(&settings, parts, &[edge::METRICS, consumer::METRICS])?;
+    let listeners = programs::bind(&settings)?;
+
+    let engine = match settings.clickhouse.url.is_empty() {
+        false => None,
+        true => {
+            let options = engine::EngineOptions {
+                http_port: Some(8123),
+                ..engine::EngineOptions::new(data.join("clickhouse"), helper.clone(), cache.clone())
+            };
+            let engine = engine::start(options).context("failed to start ClickHouse")?;
+            settings.clickhouse.url = engine.http_url();
+            Some(engine)
+        }
+    };
+    let broker = match args.kafka.as_deref() {
+        None => None,
+        Some("") => {
+            let options = broker::KafkaOptions {
+                brokers: usize::from(args.brokers),
+                ..broker::KafkaOptions::new(data.join("kafka"), helper, cache.clone())
+            };
+            let broker = broker::start(options).context("failed to start Kafka")?;
+            settings.kafka.brokers = broker.bootstrap();
+            settings.kafka.replication = args.brokers.min(3);
+            Some(broker)
+        }
+        Some(elsewhere) => {
+            settings.kafka.brokers = elsewhere.to_owned();
+            None
+        }
+    };
+    let with_kafka = args.kafka.is_some();
+    if args.no_geo {
+        settings.geo.off = true;
+    } else if settings.geo.files.is_empty() {
+        settings.geo.files = geo::dbip_city(&cache).context("no place data (run without: --no-geo)")?;
+    }
+    let tables = programs::tables(&settings)?;
+    let store = Arc::new(settings.store()?);
+    process.runtime.block_on(migrate::tables(&store))?;
+    if with_kafka {
+        migrate::topics(&settings)?;
+    }
+
+    let ended = CancellationToken::new();
+    let journals = programs::open_journals(&settings)?;
+    let mut running: Vec<Program> = Vec::new();
+    running.push(programs::start_edge(&settings, &process, &ended, listeners, journals.logs)?);
+    let origin = if with_kafka {
+        running.push(programs::start_shipper(&settings, &ended, journals.readers)?);
+        Origin::Kafka
+    } else {
+        Origin::Journal(journals.readers)
+    };
+    running.push(programs::start_consumer(&settings, &process, &ended, store, tables, origin)?);
+    greet(&settings, with_kafka)?;
+
+    process.wait(&ended);
+    let outcome = programs::finish(running);
+    // Dropping ends the children: the consumer has written what it had, so nothing needs them any more.
+    drop(broker);
+    drop(engine);
+    process.end();
+    outcome
+}
+
+/// Puts what the settings leave open into the data directory, on this machine.
+fn at_home(settings: &mut Settings, data: &Path) -> anyhow::Result<()> {
+    let untouched = Settings::default();
+    if settings.journal.dir == untouched.journal.dir {
+        settings.journal.dir = data.join("journal");
+    }
+    if settings.keys.file == untouched.keys.file {
+        settings.keys.file = data.join("keys.toml");
+        if !settings.keys.file.exists() {
+            keys::create(&settings.keys.file)?;
+        }
+    }
+    if settings.edge.listen == untouched.edge.listen {
+        settings.edge.listen = "127.0.0.1:8080".parse().expect("an address");
+    }
+    if settings.edge.trusted_proxies.is_empty() {
+        // So that the examples, the load test and a proxy on this machine can say who the client is.
+        settings.edge.trusted_proxies =
+            vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
+    }
+    if settings.site.base_url == untouched.site.base_url {
+        settings.site.base_url = format!("http://{}", settings.edge.listen);
+    }
+    if settings.kafka.partitions == untouched.kafka.partitions {
+        settings.kafka.partitions = 4;
+    }
+    match settings.kafka.brokers.is_empty() {
+        true => Ok(()),
+        false => bail!("kafka.brokers is set: say `up --kafka {}`", settings.kafka.brokers),
+    }
+}
+
+/// Prints where everything is and three requests and a query to try.
+fn greet(settings: &Settings, with_kafka: bool) -> anyhow::Result<()> {
+    let keys = read_keys(&settings.keys.file)?;
+    let site = link::Site::new(&settings.site.base_url).context("site.base_url")?;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let example = |kind, number, target: &str| -> anyhow::Result<String> {
+        let link = Link {
+            kind,
+            workspace: 1,
+            message: keys.message(1, "hello"),
+            recipient: keys.recipient(1, "recipient-1"),
+            link: number,
+            target: target.to_owned(),
+            sent_at_ms: now_ms,
+            position: if kind == Kind::Open { Position::Top } else { Position::Unspecified },
+            mode: Mode::Full,
+            region: Region::Other,
+            trap: false,
+        };
+        Ok(site.url(&keys, &link)?)
+    };
+    let address: IpAddr = EXAMPLE_ADDRESS.parse().expect("an address");
+    let agent = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                 Mobile/15E148";
+    let curl = format!("curl -si -A '{agent}' -H 'X-Forwarded-For: {address}'");
+    let clickhouse = &settings.clickhouse.url;
+    let database = &settings.clickhouse.database;
+    println!(
+        "\nMailbeacon is up{}.\n\
+         \x20 edge        {}\n\
+         \x20 admin       http://{}/metrics  /healthz  /readyz\n\
+         \x20 clickhouse  {clickhouse}  database {database}\n\
+         {}\
+         \x20 keys        {}\n\n\
+         An open, a click and a download to try:\n\
+         \x20 {curl} {}\n\
+         \x20 {curl} {}\n\
+         \x20 {curl} {}\n\n\
+         What came of them, a second later:\n\
+         \x20 curl -s '{clickhouse}/?database={database}' --data-binary \"SELECT received_at, kind, device, client, \
+         country, city, verdict, target FROM events ORDER BY received_at DESC LIMIT 10 FORMAT PrettyCompact\"\n\n\
+         Ctrl-C drains and ends; the same command goes on from where it was.\n",
+        if with_kafka { ", with Kafka" } else { "" },
+        settings.site.base_url,
+        settings.admin.listen,
+        if with_kafka { format!("  kafka       {}  topic {}\n", settings.kafka.brokers, settings.kafka.topic) } else { String::new() },
+        settings.keys.file.display(),
+        example(Kind::Open, 0, "")?,
+        example(Kind::Click, 1, "https://example.com/offer")?,
+        example(Kind::Download, 2, "https://example.com/guide.pdf")?,
+    );
+    Ok(())
+}
