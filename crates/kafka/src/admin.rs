@@ -141,6 +141,11 @@ impl Config {
             ..self.clone()
         }
     }
+
+    /// The configuration for the withdrawals and erasures of this topic.
+    pub fn withdrawals(&self) -> Config {
+        Config { topic: format!("{}{WITHDRAWALS_SUFFIX}", self.topic), ..self.clone() }
+    }
 }
 
 /// Creates the topics that are not there and compares those that are. May be run at any time and by several at

@@ -1,14 +1,16 @@
 //! The consumer of a group: partitions come and go, messages come, offsets are committed when the caller says.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::close;
+use crate::commit::Committer;
 use crate::config::{self, Config};
 use crate::error::{CommitError, KafkaError};
 use crate::rebalance::{Context, Wanted};
@@ -18,8 +20,6 @@ pub const METADATA_BYTES_MAX: usize = 4_096;
 
 /// How long one request to the coordinator or to a leader may take before a poll reports it and tries again.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
-/// How long dropping a consumer may take to say good-bye.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How often a wait looks up, for what does not wake it.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
 
@@ -32,11 +32,13 @@ const WAIT_SLICE: Duration = Duration::from_millis(100);
 /// the one before it (or the assignment's `committed`), and stops if one does not.
 pub struct Consumer {
     /// Taken when closed.
-    inner: Option<BaseConsumer<Context>>,
+    inner: Option<Arc<BaseConsumer<Context>>>,
+    /// Taken when closed.
+    committer: Option<Committer>,
     topic: String,
     first_start: FirstStart,
     release_wait: Duration,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Where a partition starts that the group never committed an offset of.
@@ -129,12 +131,20 @@ impl Consumer {
         inner
             .subscribe(&[&config.topic])
             .map_err(|e| KafkaError::fatal(format!("subscribing to topic {}", config.topic), e))?;
+        let inner = Arc::new(inner);
+        let state = Arc::<Mutex<State>>::default();
+        let owns = {
+            let state = Arc::clone(&state);
+            move |partition| lock(&state).owned.contains_key(&partition)
+        };
+        let committer = Committer::start(Arc::clone(&inner), config.topic.clone(), owns)?;
         Ok(Consumer {
             inner: Some(inner),
+            committer: Some(committer),
             topic: config.topic.clone(),
             first_start,
             release_wait: Duration::from_millis(config.release_wait_ms.into()),
-            state: Mutex::default(),
+            state,
         })
     }
 
@@ -201,30 +211,15 @@ impl Consumer {
     }
 
     /// Commits that all messages before `offset` are done with, together with a text of up to
-    /// [`METADATA_BYTES_MAX`] bytes, and returns when the coordinator has it. That is refused when the partition
-    /// is not ours: here where that is known already, else by the coordinator, by the group's generation.
+    /// [`METADATA_BYTES_MAX`] bytes, and returns when the coordinator has it, or after 5 s. That is refused when
+    /// the partition is not ours: here where that is known already, else by the coordinator, by the group's
+    /// generation.
     pub fn commit(&self, partition: u32, offset: u64, metadata: &str) -> Result<(), CommitError> {
-        let fenced = |reason: &str| CommitError::Fenced { partition, reason: reason.into() };
         if metadata.len() > METADATA_BYTES_MAX {
             let reason = format!("{} bytes of metadata: expected up to {METADATA_BYTES_MAX}", metadata.len());
             return Err(CommitError::Fatal { partition, reason });
         }
-        // The coordinator looks at the member and its generation, not at which partition is whose.
-        if !self.lock().owned.contains_key(&partition) {
-            return Err(fenced("it is not assigned"));
-        }
-        if self.inner().assignment_lost() {
-            return Err(fenced("the assignment is lost"));
-        }
-        let mut offsets = TopicPartitionList::with_capacity(1);
-        let mut element = offsets.add_partition(&self.topic, partition as i32);
-        element
-            .set_offset(Offset::Offset(offset as i64))
-            .map_err(|e| CommitError::Fatal { partition, reason: e.to_string() })?;
-        if !metadata.is_empty() {
-            element.set_metadata(metadata);
-        }
-        self.inner().commit(&offsets, CommitMode::Sync).map_err(|e| CommitError::sort(partition, &e))
+        self.committer.as_ref().expect("only close takes it").commit(partition, offset, metadata)
     }
 
     /// Stops fetching a partition, until it is resumed or assigned again. What was fetched ahead is dropped and
@@ -254,26 +249,30 @@ impl Consumer {
         crate::probe::partition_count(self.inner().client(), &self.topic, REQUEST_WAIT)
     }
 
+    /// The offset that the next message of a partition gets, as its leader says now. Blocks for up to 10 s.
+    pub fn end(&self, partition: u32) -> Result<u64, KafkaError> {
+        self.inner()
+            .fetch_watermarks(&self.topic, partition as i32, REQUEST_WAIT)
+            .map(|(_, end)| end.max(0) as u64)
+            .map_err(|e| KafkaError::sort(format!("asking for the end of partition {partition}"), &e))
+    }
+
     /// Leaves the group, or with an instance id keeps the place in it, and returns whether that was done within
     /// `wait`. Nothing is committed. Dropping does the same with 5 s.
-    ///
-    /// rdkafka's own drop waits without an end for librdkafka to close (rust-rdkafka #453), so the waiting is
-    /// done here and a client that does not close in time is left to the end of the process, threads and all.
     pub fn close(mut self, wait: Duration) -> bool {
         self.close_within(wait)
     }
 
     fn close_within(&mut self, wait: Duration) -> bool {
         let Some(inner) = self.inner.take() else { return true };
-        let deadline = Instant::now() + wait;
+        self.committer = None;
         // An unanswered rebalance would keep it open.
         let mut unanswered = {
             let mut state = self.lock();
             let revoking = state.revoking.take().map(|r| Wanted::Revoke(r.partitions));
             state.assigning.take().map(Wanted::Assign).or(revoking)
         };
-        let closing = inner.close_queue().is_ok();
-        while closing && !inner.closed() {
+        close::within(inner, wait, |inner| {
             while let Some(wanted) = unanswered.take().or_else(|| inner.context().take()) {
                 let answer = match (wanted, inner.rebalance_protocol()) {
                     (Wanted::Revoke(partitions), RebalanceProtocol::Cooperative) => {
@@ -289,15 +288,7 @@ impl Consumer {
                     tracing::warn!(%error, topic = self.topic, "rebalance not answered while closing");
                 }
             }
-            if Instant::now() >= deadline {
-                tracing::warn!(topic = self.topic, "consumer not closed in time");
-                std::mem::forget(inner);
-                return false;
-            }
-            // Messages that were fetched ahead are dropped.
-            inner.poll(POLL_CLOSING);
-        }
-        closing
+        })
     }
 
     /// Does what the coordinator waits for, as far as it can be done now, and makes it known to the next polls.
@@ -412,20 +403,22 @@ impl Consumer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the state")
+        lock(&self.state)
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("nothing panics while it holds the state")
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.close_within(CLOSE_WAIT);
+        self.close_within(close::DROP_WAIT);
     }
 }
 
-/// How long closing waits for one event.
-const POLL_CLOSING: Duration = Duration::from_millis(10);
-
-fn owned(message: &BorrowedMessage<'_>) -> Message {
+/// A message that does not borrow from librdkafka.
+pub(crate) fn owned(message: &BorrowedMessage<'_>) -> Message {
     let headers = message.headers().map(|headers| {
         let header = |h: rdkafka::message::Header<'_, &[u8]>| {
             (h.key.to_owned(), h.value.unwrap_or_default().to_owned())

@@ -47,18 +47,17 @@ pub fn probe(config: &Config, timeout: Duration) -> Result<ClusterInfo, KafkaErr
         .map_err(|e| config::native_error(config, &e))?;
     let what = format!("asking {} about topic {}", config.brokers, config.topic);
     let metadata = client.fetch_metadata(Some(&config.topic), timeout).map_err(|error| {
-        // The metadata request only times out; why is in the log, which waits to be polled.
-        while client.poll(Duration::ZERO).is_some() {}
-        for _ in 0..LINES_MAX {
+        // The request only times out; what the connections failed of waits to be polled.
+        for _ in 0..EVENTS_MAX {
             client.poll(Duration::ZERO);
         }
-        let reasons = client.context().reasons();
-        match reasons.is_empty() {
-            true => KafkaError::sort(&what, &error),
-            false => {
-                KafkaError::retry(&what, format!("{error}: {}", config::redact(config, &reasons.join("; "))))
-            }
-        }
+        let failures = client.context().failures();
+        let reasons: Vec<&str> = failures.iter().map(|(_, reason)| reason.as_str()).collect();
+        // One that does not pass tells more than the time-out that it led to.
+        let worst = failures.iter().map(|(error, _)| KafkaError::sort(&what, error)).find(|e| !e.is_retry());
+        worst
+            .unwrap_or_else(|| KafkaError::sort(&what, &error))
+            .with(&config::redact(config, &reasons.join("; ")))
     })?;
     let brokers = metadata.brokers().iter().map(|b| format!("{}:{}", b.host(), b.port())).collect();
     let topic = metadata.topics().first();
@@ -116,25 +115,19 @@ pub(crate) fn topic_error(topic: &MetadataTopic) -> Option<RDKafkaErrorCode> {
         .or_else(|| topic.partitions().is_empty().then_some(RDKafkaErrorCode::UnknownTopicOrPartition))
 }
 
-/// Lines of log and errors kept to explain a failure.
-const LINES_MAX: usize = 16;
+/// How many events a failed probe looks at, and how many different failures it reports.
+const EVENTS_MAX: usize = 256;
+const FAILURES_MAX: usize = 4;
 
 /// Keeps what librdkafka says about failed connections.
 #[derive(Default)]
 struct Context {
-    lines: Mutex<Vec<String>>,
+    failures: Mutex<Vec<(rdkafka::error::KafkaError, String)>>,
 }
 
 impl Context {
-    fn keep(&self, line: &str) {
-        let mut lines = self.lines.lock().expect("nothing panics while it holds the lines");
-        if lines.len() < LINES_MAX && !lines.iter().any(|l| l == line) {
-            lines.push(line.to_owned());
-        }
-    }
-
-    fn reasons(&self) -> Vec<String> {
-        self.lines.lock().expect("nothing panics while it holds the lines").clone()
+    fn failures(&self) -> Vec<(rdkafka::error::KafkaError, String)> {
+        self.failures.lock().expect("nothing panics while it holds the failures").clone()
     }
 }
 
@@ -145,8 +138,11 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, _: &[u8]) {}
 
-    fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {
-        self.keep(reason);
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        let mut failures = self.failures.lock().expect("nothing panics while it holds the failures");
+        if failures.len() < FAILURES_MAX && !failures.iter().any(|(_, known)| known == reason) {
+            failures.push((error, reason.to_owned()));
+        }
     }
 }
 
