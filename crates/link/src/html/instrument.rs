@@ -41,8 +41,8 @@ pub struct MessageSpec {
     pub clicks: bool,
     /// Where a hidden link goes that only machines follow; none without.
     pub trap: Option<String>,
-    /// Query parameters (`utm_source`, …) to add to each http link that is not marked off. A parameter that the
-    /// link has already is not touched.
+    /// Query parameters (`utm_source`, …) to add to each http link that is not marked off, whether it is rewritten
+    /// or not. A parameter that the link has already is not touched.
     pub utm: Vec<(String, String)>,
     /// The largest message that is looked at, in bytes.
     pub bytes_max: usize,
@@ -84,7 +84,7 @@ pub struct LinkReport {
     pub number: u32,
     /// Click or download.
     pub kind: Kind,
-    /// Where it goes.
+    /// Where it goes, as the redirect will say: see [`location`](crate::location).
     pub target: String,
     /// What stands in the message now.
     pub url: String,
@@ -266,11 +266,13 @@ impl Work<'_> {
         }
         let number = self.next_number();
         let link = Link { kind, link: number, target, trap, ..self.blank() };
-        let url = self.site.url(self.keys, &link).map_err(|error| match error {
+        // Checked first, to report the target as the redirect and the event will have it.
+        let minted = link.checked().and_then(|link| Ok((self.site.url(self.keys, &link)?, link.target)));
+        let (url, target) = minted.map_err(|error| match error {
             MintError::Target { .. } | MintError::TooLong { .. } => InstrumentError::Link(error),
             other => InstrumentError::Message(other),
         })?;
-        Ok(LinkReport { number, kind, target: link.target, url })
+        Ok(LinkReport { number, kind, target, url })
     }
 
     fn pixel(&self, position: Position) -> Result<String, InstrumentError> {

@@ -19,7 +19,7 @@ fn rotation_keeps_what_is_there() {
     for expected in ["8", "9", "10"] {
         let new = Keys::add_signing_key(&text).unwrap();
         let kept = new.replace(&format!("signing = {expected}"), "signing = 7");
-        assert!(kept.starts_with(&KEY_FILE.replace("signing = 9", "signing = 7")), "{new}");
+        assert!(kept.starts_with(KEY_FILE), "{new}");
         assert!(format!("{:?}", Keys::from_toml(&new).unwrap()).contains(&format!("signing: {expected}")));
         text = new;
     }
@@ -55,7 +55,7 @@ fn errors_name_the_key_and_never_the_secret() {
         ("id = 3", "id = 3\nnote = 1", "key[0].note is not a known key, expected id or secret"),
         (secret, "", "key[1].secret is missing, expected 64 random bytes"),
         (secret, "secret = 5", "key[1].secret is no text"),
-        (secret, &secret.replace("\"\n", "\n")[..secret.len() - 1], "line 12 is not valid TOML"),
+        (secret, &secret[..secret.len() - 1], "line 12 is not valid TOML"),
         (secret, &secret.replace(&value[..4], ""), "key[1].secret has 61 bytes, expected 64"),
         (secret, &secret.replace(&value[..4], "%%%%"), "key[1].secret is not base64url"),
         (secret, first, "key[1].secret is that of key 3, expected a secret of its own"),

@@ -1,5 +1,7 @@
 //! Links from outside: keys and their rotation, tokens against forgery, targets, and whole messages.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails by it")]
+
 mod keys;
 mod messages;
 mod targets;
@@ -10,4 +12,11 @@ const KEY_FILE: &str = include_str!("keys.toml");
 
 fn ring() -> link::Keys {
     link::Keys::from_toml(KEY_FILE).unwrap()
+}
+
+#[test]
+fn keys_and_sites_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<link::Keys>();
+    shared::<link::Site>();
 }

@@ -8,7 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use event::{Kind, Mode, Position};
-use link::{InstrumentError, Keys, LINKS_MAX, MessageSpec, Site, instrument, parse_path};
+use link::{
+    GMAIL_CLIP_BYTES, InstrumentError, Keys, LINKS_MAX, MESSAGE_BYTES_MAX, MessageSpec, Site, instrument,
+    parse_path,
+};
 
 use crate::ring;
 
@@ -144,6 +147,26 @@ fn links_and_warnings_are_bounded() {
     let warnings = instrument(&doubtful, &ring(), &site, &spec).unwrap().warnings;
     assert_eq!(warnings.len(), link::WARNINGS_MAX);
     assert!(warnings.last().unwrap().contains("more warnings"));
+}
+
+#[test]
+fn what_is_too_long_for_clients_is_warned_of() {
+    let site = Site::new("https://m.news.example").unwrap();
+    let warnings = |html: &str| instrument(html, &ring(), &site, &MessageSpec::default()).unwrap().warnings;
+    let text = |bytes: usize| format!("<body><p>{}</p></body>", "word ".repeat(bytes / 5));
+    assert_eq!(warnings(&text(GMAIL_CLIP_BYTES - 1_000)), [""; 0]);
+    assert!(warnings(&text(GMAIL_CLIP_BYTES)).concat().contains("Gmail cuts it off"));
+    let link = |bytes: usize| format!("<body><a href='https://a.example/{}'>x</a></body>", "x".repeat(bytes));
+    assert_eq!(warnings(&link(200)), [""; 0]);
+    assert!(warnings(&link(500)).concat().contains("link 1: its URL has"));
+}
+
+#[test]
+fn a_tower_of_elements_is_refused_in_time() {
+    let site = Site::new("https://m.news.example").unwrap();
+    let tower = "<b>".repeat(MESSAGE_BYTES_MAX / 3);
+    let refused = instrument(&tower, &ring(), &site, &MessageSpec::default()).unwrap_err().to_string();
+    assert!(refused.contains("too deeply"), "{refused}");
 }
 
 proptest::proptest! {
