@@ -137,7 +137,9 @@ const TV: [&str; 24] = [
 const CONSOLES: [&str; 3] = ["playstation", "xbox", "nintendo"];
 const WEARABLES: [&str; 5] = ["watchos", "apple watch", "model/watch", "wear os", "galaxy watch"];
 /// Tablets that say so. `mobile` does not stand against these.
-const TABLETS: [&str; 8] = ["ipad", "tablet;", "tablet ", "kindle", "playbook", "silk/", "touchpad", " pad "];
+// Fire tablets go by their model numbers only.
+const TABLETS: [&str; 9] =
+    ["ipad", "; kf", "tablet;", "tablet ", "kindle", "playbook", "silk/", "touchpad", " pad "];
 
 fn kind(lower: &str, found: Option<&WootheeResult>, hint: DeviceType) -> DeviceType {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));

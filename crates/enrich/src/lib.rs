@@ -11,6 +11,7 @@ mod locate;
 mod network;
 mod place;
 mod region;
+mod spot;
 mod verdict;
 mod zone;
 
@@ -28,6 +29,7 @@ pub use verdict::{Confidence, RULESET, Reasons, Verdict};
 
 use agent::{Agent, Agents};
 use locate::Located;
+use spot::{Spot, Spots};
 
 /// What enrichment reads. Shared by all threads; a newer set is swapped in whole.
 #[derive(Debug)]
@@ -51,12 +53,15 @@ impl Tables {
     }
 }
 
-/// Enriches events, one after the other. One for each thread: it remembers the user agents it has seen.
+/// Enriches events, one after the other. One for each thread: it remembers the user agents and the places that it
+/// has seen, a bounded number of each.
 pub struct Enricher {
     tables: Arc<Tables>,
     agents: Agents,
-    /// The agent of the latest event, which its answer borrows.
+    spots: Spots,
+    /// The agent and the place of the latest event, which its answer borrows.
     agent: Option<Arc<Agent>>,
+    spot: Option<Arc<Spot>>,
 }
 
 /// What was found out about an event. Texts are empty where nothing is known.
@@ -114,12 +119,13 @@ pub struct Enriched<'a> {
 impl Enricher {
     /// An enricher that reads `tables`.
     pub fn new(tables: Arc<Tables>) -> Enricher {
-        Enricher { tables, agents: Agents::new(), agent: None }
+        Enricher { tables, agents: Agents::new(), spots: Spots::new(), agent: None, spot: None }
     }
 
     /// Reads other tables from now on. What is remembered of user agents stays: it depends on no table.
     pub fn set_tables(&mut self, tables: Arc<Tables>) {
         self.tables = tables;
+        self.spots = Spots::new();
     }
 
     /// Finds out what an event tells.
@@ -132,8 +138,10 @@ impl Enricher {
             Kind::Sent => Located::by_sender(event),
             Kind::Unspecified => Located::default(),
             Kind::Open | Kind::Click | Kind::Download => {
-                let place = self.tables.place.as_ref().and_then(|places| places.find(address?));
-                Located::by_address(place, network, judged.verdict, event.received_at_ms)
+                let places = self.tables.place.as_ref();
+                self.spot =
+                    places.zip(address).and_then(|(places, address)| self.spots.find(places, address));
+                Located::by_address(self.spot.as_deref(), network, judged.verdict, event.received_at_ms)
             }
         };
         let device = &agent.device;

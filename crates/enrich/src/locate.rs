@@ -1,11 +1,12 @@
 //! How much of a place is kept, what it says of the recipient, and the local time there.
 
-use event::{Event, Kind};
+use event::Event;
 
 use crate::device::Trust;
 use crate::network::{Network, NetworkKind};
 use crate::place::Place;
 use crate::region::{RegionClass, is_eu_eea_uk_zone};
+use crate::spot::Spot;
 use crate::verdict::Verdict;
 use crate::zone;
 
@@ -22,56 +23,77 @@ pub(crate) struct Located<'a> {
 
 impl Default for Located<'_> {
     fn default() -> Self {
-        Located { place: Place::NOWHERE, trust: Trust::None, says: RegionClass::Unknown, local: None }
+        Located { place: NOWHERE, trust: Trust::None, says: RegionClass::Unknown, local: None }
     }
 }
 
+const NOWHERE: Place<'static> = Place {
+    country: "",
+    region: "",
+    city: "",
+    latitude: f32::NAN,
+    longitude: f32::NAN,
+    accuracy_km: 0,
+    time_zone: "",
+    version: "",
+};
+
 impl<'a> Located<'a> {
-    /// From what the databases say of the visitor's address.
+    /// From where the visitor's address is.
     pub fn by_address(
-        found: Option<Place<'a>>,
+        spot: Option<&'a Spot>,
         network: Option<Network>,
         verdict: Verdict,
         at_ms: i64,
     ) -> Located<'a> {
-        let Some(found) = found else { return Located::default() };
-        let kept = kept(verdict, network.map(|network| network.kind));
-        let country = zone::country(found.country);
-        let code = country.map_or("", |country| country.code);
-        let mut place = match kept {
-            Kept::Nothing => return Located::default(),
-            Kept::Country => Place { country: code, version: found.version, ..Place::NOWHERE },
-            Kept::Hint | Kept::All => Place { country: code, ..found },
+        let Some(spot) = spot else { return Located::default() };
+        let country = spot.country.map_or("", |country| country.code);
+        let whole = Place {
+            country,
+            region: &spot.region,
+            city: &spot.city,
+            latitude: spot.latitude,
+            longitude: spot.longitude,
+            accuracy_km: spot.accuracy_km,
+            time_zone: &spot.zone.name,
+            version: &spot.version,
         };
-        let trust = if kept == Kept::All { Trust::High } else { Trust::Low };
-
+        let (place, zone, trust) = match kept(verdict, network.map(|network| network.kind)) {
+            Kept::Nothing => return Located::default(),
+            Kept::Country => {
+                let zone = &spot.country_zone;
+                (
+                    Place { country, time_zone: &zone.name, version: &spot.version, ..NOWHERE },
+                    zone,
+                    Trust::Low,
+                )
+            }
+            Kept::Hint => (whole, &spot.zone, Trust::Low),
+            Kept::All => (whole, &spot.zone, Trust::High),
+        };
+        let says = says(verdict, trust, country);
         // A prefetch runs at the machine's hour, not at the reader's.
-        let mut local = None;
         if verdict == Verdict::Prefetch {
-            place.time_zone = "";
-        } else {
-            let single = country.map_or("", |country| country.zone);
-            let at_place =
-                || if place.latitude.is_nan() { "" } else { zone::at(place.latitude, place.longitude) };
-            (place.time_zone, local) = first_known(at_ms, [&|| place.time_zone, &at_place, &|| single]);
+            return Located { place: Place { time_zone: "", ..place }, trust, says, local: None };
         }
-        Located { place, trust, says: says(verdict, trust, code), local }
+        let local = zone.rules.as_ref().and_then(|rules| zone::local(at_ms, rules));
+        Located { place, trust, says, local }
     }
 
     /// From what the sender says of the recipient. The instant is that of the sending.
     pub fn by_sender(event: &Event<'a>) -> Located<'a> {
-        debug_assert_eq!(event.kind, Kind::Sent);
         let at_ms = if event.sent_at_ms != 0 { event.sent_at_ms } else { event.received_at_ms };
         let country = zone::country(event.country);
         let code = country.map_or("", |country| country.code);
-        let single = country.map_or("", |country| country.zone);
-        let (time_zone, local) = first_known(at_ms, [&|| event.time_zone, &|| single, &|| ""]);
+        let only = country.map_or("", |country| country.zone);
+        let known = |name: &'a str| zone::rules(name).map(|rules| (name, zone::local(at_ms, &rules)));
+        let (time_zone, local) = known(event.time_zone).or_else(|| known(only)).unwrap_or_default();
         if code.is_empty() && time_zone.is_empty() {
             return Located::default();
         }
         let by_zone = if is_eu_eea_uk_zone(time_zone) { RegionClass::Eu } else { RegionClass::Unknown };
         Located {
-            place: Place { country: code, time_zone, version: BY_SENDER, ..Place::NOWHERE },
+            place: Place { country: code, time_zone, version: BY_SENDER, ..NOWHERE },
             trust: Trust::High,
             says: RegionClass::of_country(code).and(by_zone),
             local,
@@ -81,17 +103,6 @@ impl<'a> Located<'a> {
 
 /// Stands in the place of a database's version when the sender said where the recipient is.
 const BY_SENDER: &str = "sender";
-
-/// The first zone whose rules are known, with the local time there.
-fn first_known<'a>(at_ms: i64, names: [&dyn Fn() -> &'a str; 3]) -> (&'a str, Option<(u8, u8)>) {
-    for name in names {
-        let name = name();
-        if let Some(rules) = zone::rules(name) {
-            return (name, zone::local(at_ms, &rules));
-        }
-    }
-    ("", None)
-}
 
 /// How much of a place is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use maxminddb::{MaxMindDbError, Reader};
+use maxminddb::{LookupResult, MaxMindDbError, Reader};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -75,20 +75,6 @@ pub struct Place<'a> {
     pub version: &'a str,
 }
 
-impl Place<'_> {
-    /// No place.
-    pub const NOWHERE: Place<'static> = Place {
-        country: "",
-        region: "",
-        city: "",
-        latitude: f32::NAN,
-        longitude: f32::NAN,
-        accuracy_km: 0,
-        time_zone: "",
-        version: "",
-    };
-}
-
 /// One place database or two.
 #[derive(Debug)]
 pub struct GeoDatabases {
@@ -110,7 +96,43 @@ impl GeoDatabases {
 
     /// The place of an address, from the first database that has it. A record that cannot be read is no answer.
     pub fn find(&self, address: IpAddr) -> Option<Place<'_>> {
-        self.databases.iter().find_map(|database| database.find(address))
+        self.record(address)?.place()
+    }
+
+    /// The record of an address, from the first database that has one.
+    pub(crate) fn record(&self, address: IpAddr) -> Option<Record<'_>> {
+        let address = address.to_canonical();
+        self.databases.iter().enumerate().find_map(|(index, database)| {
+            // A database for IPv4 refuses an IPv6 address with an error.
+            let found = database.reader.lookup(address).ok()?;
+            let id = RecordId { database: index, offset: found.offset()? };
+            Some(Record { id, database, found })
+        })
+    }
+}
+
+/// Names a record. All networks that share a record have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RecordId {
+    database: usize,
+    offset: usize,
+}
+
+/// A record that was found and not yet read.
+pub(crate) struct Record<'a> {
+    pub id: RecordId,
+    database: &'a Database,
+    found: LookupResult<'a, Vec<u8>>,
+}
+
+impl<'a> Record<'a> {
+    /// Reads it.
+    pub fn place(&self) -> Option<Place<'a>> {
+        let place = match self.database.shape {
+            Shape::Nested => self.found.decode::<Nested>().ok()??.place(),
+            Shape::Flat => self.found.decode::<Flat>().ok()??.place(),
+        };
+        Some(Place { version: &self.database.version, ..place })
     }
 }
 
@@ -148,17 +170,6 @@ impl Database {
         };
         let version = format!("{} {}", metadata.database_type, date(metadata.build_epoch));
         Ok(Database { reader, shape, version })
-    }
-
-    fn find(&self, address: IpAddr) -> Option<Place<'_>> {
-        let address = address.to_canonical();
-        // A database for IPv4 refuses an IPv6 address with an error.
-        let found = self.reader.lookup(address).ok()?;
-        let place = match self.shape {
-            Shape::Nested => found.decode::<Nested>().ok()??.place(),
-            Shape::Flat => found.decode::<Flat>().ok()??.place(),
-        };
-        Some(Place { version: &self.version, ..place })
     }
 }
 

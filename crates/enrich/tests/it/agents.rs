@@ -130,3 +130,31 @@ fn mail_clients_and_mail_machines_are_told_apart() {
     }
     assert!(people >= 3 * 33, "{people}");
 }
+
+#[test]
+fn families_have_their_device() {
+    let rows = rows("data/agents/uap-devices.tsv");
+    for (families, wanted) in [
+        (&["iPhone", "iPod"][..], DeviceType::Phone),
+        (&["iPad", "XiaoMi MI PAD", "Kindle Fire", "Kindle Fire HD"], DeviceType::Tablet),
+        (&["HbbTV", "NetCast.TV", "Chromecast", "Inettv"], DeviceType::Tv),
+    ] {
+        let of = |row: &&Vec<String>| row[3].starts_with("Mozilla/") && families.contains(&row[2].as_str());
+        let agents: Vec<&str> = rows.iter().filter(of).map(|row| row[3].as_str()).collect();
+        let devices = judged(Kind::Open, &agents);
+        let wrong: Vec<&str> = agents
+            .iter()
+            .zip(&devices)
+            .filter(|(_, found)| found.1 != wanted)
+            .map(|(agent, _)| *agent)
+            .collect();
+        println!("{families:?}: {} of {} wrong\n{}", wrong.len(), agents.len(), wrong.join("\n"));
+        assert!(agents.len() >= 5, "{families:?}: {}", agents.len());
+        // Browsers that render elsewhere say nothing of the device in hand: one of the telephones is such.
+        assert!(
+            wrong.len() <= usize::from(wanted == DeviceType::Phone),
+            "{families:?}: {}",
+            wrong.join("\n")
+        );
+    }
+}

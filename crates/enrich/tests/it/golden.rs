@@ -2,6 +2,7 @@
 
 use enrich::Verdict;
 use event::{Event, Kind, Method, Region};
+use proptest::prelude::*;
 
 use crate::{enricher, ip_bytes, rows};
 
@@ -158,5 +159,41 @@ fn an_answer_does_not_depend_on_what_came_before() {
                 "round {round}, {agent:?}"
             );
         }
+    }
+}
+
+proptest! {
+    /// Whatever a visitor sends: an answer, the same from any enricher, with grounds wherever it blames a machine.
+    #[test]
+    fn any_event_is_judged(
+        kind in 0i32..5, method in 0i32..3, trap: bool, at: i64, sent: i64, ip in prop::collection::vec(any::<u8>(), 0..18),
+        agent in "\\PC{0,80}|(Mozilla/5.0 \\()?(compatible; |Android |iPad |bot|java/|Version/|Outlook ){0,4}.{0,10}",
+        purpose in "|prefetch|.{0,8}", zone in "|Europe/Paris|.{0,8}", country in "|[A-Za-z]{2}|.{0,3}",
+    ) {
+        let event = Event {
+            kind: Kind::try_from(kind).unwrap(),
+            method: Method::try_from(method).unwrap(),
+            received_at_ms: at,
+            sent_at_ms: sent,
+            trap,
+            user_agent: &agent,
+            sec_purpose: &purpose,
+            client_ip: &ip,
+            time_zone: &zone,
+            country: &country,
+            region: Region::Eu,
+            ..Event::default()
+        };
+        let mut one = enricher();
+        let found = one.enrich(&event);
+        let visit = matches!(event.kind, Kind::Open | Kind::Click | Kind::Download);
+        prop_assert_eq!(found.verdict == Verdict::None, !visit);
+        prop_assert_eq!(found.reasons.is_empty(), matches!(found.verdict, Verdict::None | Verdict::Human));
+        prop_assert_eq!(found.region_class.as_str(), "eu", "the token's claim is never lost");
+        prop_assert_eq!(found.local_hour.is_some(), found.local_weekday.is_some());
+        prop_assert!(found.local_hour.is_none_or(|hour| hour < 24));
+        prop_assert!(found.local_weekday.is_none_or(|day| (1..=7).contains(&day)));
+        let mut other = enricher();
+        prop_assert_eq!(format!("{found:?}"), format!("{:?}", other.enrich(&event)));
     }
 }
