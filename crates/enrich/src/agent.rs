@@ -30,6 +30,8 @@ pub(crate) enum Role {
     Library,
     /// A mail client.
     Mail,
+    /// A phone's browser that does not begin with `Mozilla`.
+    Phone,
     /// woothee's list knows it as a crawler.
     ListedCrawler,
     /// `Mozilla/5.0 (compatible; something)` where the something is no browser.
@@ -85,7 +87,7 @@ pub(crate) fn read(user_agent: &str) -> Agent {
             Device::hidden(words.map_or("", |word| word.name))
         }
         Role::ListedCrawler | Role::Compatible | Role::Missing => Device::hidden(""),
-        Role::Mail => device::of(text, found.as_ref(), words),
+        Role::Mail | Role::Phone => device::of(text, found.as_ref(), words),
         Role::NativeApp | Role::Unshaped | Role::Reader => device::of(text, found.as_ref(), None),
     };
     Agent { role, device }
@@ -102,7 +104,10 @@ fn role(text: &str, word: Option<&Word>, found: Option<&woothee::parser::Woothee
     if text.ends_with("Edge/12.246 Mozilla/5.0") {
         return Role::GmailPrefetch;
     }
-    if let Some(word) = word {
+    // The words of phones are also in the agents of browsers that need no such word.
+    if let Some(word) = word
+        && word.role != Role::Phone
+    {
         return word.role;
     }
     let category = found.map_or("", |found| found.category);
@@ -128,7 +133,11 @@ fn role(text: &str, word: Option<&Word>, found: Option<&woothee::parser::Woothee
     // woothee finds a computer's browser anywhere in the text, behind a robot's name as well.
     let known = matches!(category, "smartphone" | "mobilephone" | "appliance");
     let shaped = known || lower.starts_with("mozilla/") && lower.contains('(') || lower.starts_with("opera/");
-    if shaped { Role::Reader } else { Role::Unshaped }
+    match word {
+        _ if shaped => Role::Reader,
+        Some(word) => word.role,
+        None => Role::Unshaped,
+    }
 }
 
 /// A row of `data/agents.tsv`.
@@ -140,7 +149,7 @@ pub(crate) struct Word {
     place: Anchor,
     /// The client's name; empty when the word is only a sign.
     pub name: &'static str,
-    /// For a mail client: the device and system it runs on, when that is sure.
+    /// For a mail client or a phone: the device and system it runs on, when that is sure.
     pub hint: &'static str,
 }
 
@@ -184,6 +193,7 @@ fn row(line: &'static str) -> (&'static str, Word) {
         "bot" => (Role::Bot, 3),
         "mail" => (Role::Mail, 4),
         "library" => (Role::Library, 5),
+        "phone" => (Role::Phone, 6),
         "ignore" => (Role::Reader, IGNORED),
         _ => panic!("the agent table has no role {role:?}"),
     };

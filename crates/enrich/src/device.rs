@@ -87,14 +87,14 @@ impl Device {
 }
 
 /// The device of an agent that a person may sit at.
-pub(crate) fn of(text: &str, found: Option<&WootheeResult>, mail: Option<&Word>) -> Device {
+pub(crate) fn of(text: &str, found: Option<&WootheeResult>, word: Option<&Word>) -> Device {
     let lower = text.to_ascii_lowercase();
-    let (hint_kind, hint_os) = mail.map_or((DeviceType::Unknown, ""), |word| hint(word.hint));
+    let (hint_kind, hint_os) = word.map_or((DeviceType::Unknown, ""), |word| hint(word.hint));
     let kind = kind(&lower, found, hint_kind);
     let os = os(&lower, found, hint_os);
-    let (client, client_version) = match mail {
-        Some(word) => (word.name.to_owned(), version_after(&lower, word.name)),
-        None => client(found),
+    let (client, client_version) = match word {
+        Some(word) if !word.name.is_empty() => (word.name.to_owned(), version_after(&lower, word.name)),
+        _ => client(found),
     };
     let trust = match kind {
         DeviceType::Unknown => Trust::None,

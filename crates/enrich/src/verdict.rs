@@ -106,7 +106,7 @@ pub(crate) fn judge(event: &Event, agent: &Agent, network: Option<Network>) -> J
         }
     }
     judged.unwrap_or_else(|| {
-        let shown = matches!(agent.role, Role::Reader | Role::Mail);
+        let shown = matches!(agent.role, Role::Reader | Role::Mail | Role::Phone);
         let confidence = if shown { Confidence::Probable } else { Confidence::Weak };
         Judged { verdict: Verdict::Human, confidence, reasons: Reasons::default() }
     })

@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use enrich::{GeoDatabases, Place, TableError, Tables};
+use enrich::{Enricher, GeoDatabases, Place, TableError, Tables};
+use event::{Event, Kind};
 use ipnet::IpNet;
 use serde_json::Value as Json;
 
@@ -139,4 +141,24 @@ fn a_wrong_file_stops_the_start_and_is_named() {
     }
     let three = vec![file("data/maxmind/GeoIP2-City-Test.mmdb"); 3];
     assert!(matches!(Tables::load(&three), Err(TableError::TooMany { found: 3 })));
+}
+
+#[test]
+fn newer_tables_answer_at_once() {
+    // The record stands at the same place in both files: what was remembered of the old one must be forgotten.
+    let table = |name: &str, country, city| {
+        let file =
+            write(name, "city ipv4", 4, &[("203.0.113.0/24", flat(country, city, (51.5, -0.1), float))]);
+        Arc::new(Tables::load(&[file]).unwrap())
+    };
+    let event = Event {
+        kind: Kind::Open,
+        user_agent: "Outlook-iOS/2.0",
+        client_ip: &[203, 0, 113, 9],
+        ..Event::default()
+    };
+    let mut enricher = Enricher::new(table("older", "GB", "Old Town"));
+    assert_eq!(enricher.enrich(&event).city, "Old Town");
+    enricher.set_tables(table("newer", "GB", "New Town"));
+    assert_eq!(enricher.enrich(&event).city, "New Town");
 }
