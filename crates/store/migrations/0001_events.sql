@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS events{local}
     seq UInt64 COMMENT 'Number of the event at its edge' CODEC(Delta, ZSTD(1)),
     INDEX by_recipient recipient TYPE bloom_filter(0.025) GRANULARITY 1,
     INDEX by_offset k_off TYPE minmax GRANULARITY 1,
+    INDEX by_seq seq TYPE minmax GRANULARITY 1,
     CONSTRAINT known_codes CHECK toInt8(kind) BETWEEN 1 AND 4
         AND toInt8(position) BETWEEN 0 AND 2
         AND toInt8(mode) BETWEEN 0 AND 4

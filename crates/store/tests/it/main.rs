@@ -1,0 +1,11 @@
+//! The store against a real ClickHouse.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod cluster;
+mod contract;
+mod engine;
+mod insert;
+mod schema;
+mod send_times;
+mod size;
