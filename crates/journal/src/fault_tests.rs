@@ -100,7 +100,7 @@ fn nothing_is_written_while_half_a_group_cannot_be_cut_off() {
     disk.faults.take_seen();
     disk.faults.refuse(&[Op::Truncate], 5, 0);
     commit(&log, "lost too").unwrap_err();
-    assert_eq!(disk.faults.take_seen(), [Op::Truncate, Op::Truncate][..1]);
+    assert_eq!(disk.faults.take_seen(), [Op::Truncate]);
     disk.faults.heal();
     commit(&log, "kept").unwrap();
     assert_eq!(texts(&read_all(&mut reader)), ["kept"]);
@@ -221,8 +221,8 @@ struct Life {
 impl Life {
     fn run(&mut self, dir: &Path, sync: Sync, disk: &Disk) -> Option<()> {
         let (log, mut reader) = open_on(dir, sync, disk).ok()?;
-        for step in 0..24 {
-            let text = format!("{step}-{}", "y".repeat(step * 7 % 90));
+        for step in 0..16 {
+            let text = format!("{step}-{}", "y".repeat(step * 29 % 150));
             match commit(&log, &text) {
                 Ok(at) => drop(self.acknowledged.insert((at.edge_id, at.seq), text)),
                 Err(_) => self.refused.push(text),
@@ -242,7 +242,7 @@ impl Life {
 fn a_process_that_dies_between_any_two_steps_loses_and_renames_nothing() {
     let mut steps = 0;
     for sync in [Sync::PageCache, Sync::Fsync] {
-        for (dead_at, partial) in (0..).flat_map(|step| [(step, 0), (step, 9), (step, 40)]) {
+        for (dead_at, partial) in (0..).flat_map(|step| [(step, 0), (step, 40)]) {
             let dir = tempfile::tempdir().unwrap();
             let disk = Disk::default();
             disk.faults.die_at(dead_at, partial);
@@ -267,12 +267,12 @@ fn a_process_that_dies_between_any_two_steps_loses_and_renames_nothing() {
             assert_eq!(texts(&read_all(&mut reader)), ["next"], "{at}");
             steps += 1;
             if lived {
-                assert_eq!(life.acknowledged.len(), 24);
+                assert_eq!(life.acknowledged.len(), 16);
                 break;
             }
         }
     }
-    assert!(steps > 300, "only {steps} steps to die at");
+    assert!(steps > 150, "only {steps} steps to die at");
 }
 
 #[test]
@@ -339,10 +339,6 @@ fn a_dropped_wait_does_not_lose_the_frame() {
                         break;
                     }
                 }
-            }
-            if polls == 0 {
-                // Never polled, it had no chance to do anything; the next group carries the frame.
-                commit(&log, "next").unwrap();
             }
             block_on(reader.readable());
             assert_eq!(read_all(&mut reader)[0], (position, "kept".into()), "{sync:?} {polls}");

@@ -36,7 +36,8 @@ impl Log {
 
     /// Adds a frame to the group that the next write carries, unless there is no room for its class.
     ///
-    /// `encode` gets the frame's edge id and sequence number and appends the payload to an empty buffer. Wait
+    /// `encode` gets the frame's edge id and sequence number and appends the payload to an empty buffer; it runs
+    /// under the log's lock, so it must not use the log. Wait
     /// for [`Log::committed`] before telling anyone: without it, the frame is only in memory until the next
     /// group, [`Log::flush`] or the drop of the log.
     pub fn append(
@@ -50,14 +51,22 @@ impl Log {
     /// Resolves when the frame at `position` is in the journal, as [`crate::Sync`] says, or certainly is not.
     ///
     /// The first poll only lets other tasks of this runtime run, so that they can append too; then one write
-    /// carries all. Dropping the future does not take the frame back.
-    pub async fn committed(&self, position: Position) -> Result<(), WriteError> {
-        if position.edge_id != self.shared.edge_id || position.seq >= lock(&self.shared.pending).next_seq {
-            return Err(WriteError::Unknown);
+    /// carries all. Dropping the future, at any time, does not take the frame back: it is written then.
+    pub fn committed(
+        &self,
+        position: Position,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<'_> {
+        let due = Due { log: self, seq: position.seq };
+        async move {
+            // Named whole, or the block would capture its fields and leave it to be dropped here and now.
+            let due = due;
+            let known = position.seq < lock(&due.log.shared.pending).next_seq;
+            if !known || position.edge_id != due.log.shared.edge_id {
+                return Err(WriteError::Unknown);
+            }
+            yield_once().await;
+            due.log.settled(position.seq).await
         }
-        let _due = Due { log: self, seq: position.seq };
-        yield_once().await;
-        self.settled(position.seq).await
     }
 
     /// Writes what waits and waits for the disk, in page-cache mode too: for a clean end.

@@ -23,7 +23,7 @@ use crate::options::{Options, Sync};
 use crate::reader::Reader;
 use crate::scan::{Scan, written_end};
 use crate::segment::{HEADER_BYTES, Header, Segment, parse_header};
-use crate::shared::{Pending, Retry, Shared, State, lock};
+use crate::shared::{DirLock, Pending, Retry, Shared, State, lock};
 use crate::stats::Counters;
 use crate::writer::{self, Writer};
 
@@ -103,7 +103,7 @@ fn create_dir(dir: &Path, disk: &Disk) -> io::Result<PathBuf> {
 }
 
 /// Takes the directory; the lock goes with the file, so no process that dies leaves one behind.
-fn lock_dir(dir: &Path) -> Result<File, JournalError> {
+fn lock_dir(dir: &Path) -> Result<DirLock, JournalError> {
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .write(true)
@@ -112,7 +112,7 @@ fn lock_dir(dir: &Path) -> Result<File, JournalError> {
         .open(&path)
         .map_err(JournalError::io("open", &path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(DirLock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Locked { dir: dir.to_owned() }),
         Err(error) => Err(JournalError::io("lock", &path)(error.into())),
     }

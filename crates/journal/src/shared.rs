@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Notify;
 
 use crate::disk::Disk;
@@ -34,7 +35,20 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub retry: Retry,
     /// Holds the directory for as long as any part of the journal lives.
-    pub _lock: File,
+    pub _lock: DirLock,
+}
+
+/// The directory's lock file.
+pub(crate) struct DirLock(pub File);
+
+impl Drop for DirLock {
+    /// Closing would do, were it not for a process that another thread is just forking: it has the file too,
+    /// until it executes its program.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "failed to unlock a journal directory");
+        }
+    }
 }
 
 /// Frames on their way to the disk. Taken before [`State`] where both are needed.
