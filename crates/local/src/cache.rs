@@ -75,3 +75,56 @@ impl Cache {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const NAME: &str = "part-1";
+
+    fn cache(dir: &Path) -> Cache {
+        Cache { dir: dir.join("cache") }
+    }
+
+    fn fill(partial: &Path) -> Result<(), LocalError> {
+        fs::write(partial.join("file"), "whole").map_err(file("write", partial))
+    }
+
+    #[test]
+    fn failed_fill_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let failed = cache.item(NAME, |partial| {
+            fill(partial)?;
+            Err(LocalError::NoCacheDir)
+        });
+        assert!(failed.is_err());
+        let left: Vec<_> =
+            fs::read_dir(&cache.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["part-1.lock"]);
+        let item = cache.item(NAME, fill).unwrap();
+        assert_eq!(fs::read_to_string(item.join("file")).unwrap(), "whole");
+    }
+
+    #[test]
+    fn many_at_once_fill_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let fills = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let item = cache.item(NAME, |partial| {
+                        fills.fetch_add(1, Ordering::Relaxed);
+                        fill(partial)
+                    });
+                    assert_eq!(fs::read_to_string(item.unwrap().join("file")).unwrap(), "whole");
+                });
+            }
+        });
+        assert_eq!(fills.into_inner(), 1);
+    }
+}

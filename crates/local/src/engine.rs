@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rand::RngExt;
-use rustix::process::Signal;
 
 use crate::error::file;
 use crate::process::{Process, Spec, fresh_log};
@@ -149,12 +148,12 @@ impl Engine {
 
     /// Freezes it: connections stay open, nothing answers (`SIGSTOP`).
     pub fn suspend(&self) -> Result<(), LocalError> {
-        self.process.signal(Signal::STOP)
+        self.process.suspend()
     }
 
     /// Lets a frozen engine go on (`SIGCONT`).
     pub fn resume(&self) -> Result<(), LocalError> {
-        self.process.signal(Signal::CONT)
+        self.process.resume()
     }
 
     /// Starts it again on the same data and ports, after a clean end if it still runs.
@@ -168,11 +167,10 @@ impl Engine {
         if !self.process.is_alive() {
             return Ok(());
         }
-        self.process.signal(Signal::CONT)?;
         match self.found {
             Found::Program(_) => self.process.terminate()?,
             // The library leaves SIGTERM at its deadly default; the end of its input is what it shuts down on.
-            Found::Library(_) | Found::Python(_) => self.process.close_stdin(),
+            Found::Library(_) | Found::Python(_) => self.process.close_stdin()?,
         }
         if self.process.wait(STOP_WAIT) { Ok(()) } else { self.process.kill() }
     }
@@ -231,6 +229,31 @@ fn command(found: &Found, dir: &Path) -> (&'static str, Vec<OsString>) {
             let data = dir.join(config::DATA_DIR);
             let args = ["python3".into(), "-c".into(), script.into(), site.into(), SERVE.into(), data.into()];
             ("exec", args.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_engine_is_run_its_own_way() {
+        let cases = [
+            (
+                Found::Program("/bin/clickhouse".into()),
+                "exec /bin/clickhouse server --config-file=/d/config.xml",
+            ),
+            (
+                Found::Library("/c/libchdb.so".into()),
+                "engine /c/libchdb.so --config-file=/d/config.xml --path=/d/data --query=SYSTEM START LISTEN TCP;",
+            ),
+            (Found::Python("/c/site".into()), "exec python3 -c import sys; sys.path.insert(0, sys.argv[1]);"),
+        ];
+        for (found, expected) in cases {
+            let (form, args) = command(&found, Path::new("/d"));
+            let line = args.iter().fold(form.to_owned(), |line, arg| format!("{line} {}", arg.display()));
+            assert!(line.starts_with(expected), "{line}");
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) fn npm(package: &NpmPackage, wanted: &[&str], into: &Path) -> Result<
 }
 
 /// Runs a fetching tool in `dir` to its end, with signs of life on stderr.
+// Only time will do in its loop: the standard library cannot wait for a child and a bound at once.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn run(tool: Tool, args: &[&str], dir: &Path, what: &str) -> Result<(), LocalError> {
     let log = dir.join("fetch.log");
     let output = || File::options().create(true).append(true).open(&log).map_err(file("open", &log));

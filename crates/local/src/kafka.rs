@@ -9,8 +9,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::error::file;
 use crate::process::{Process, Spec, fresh_log};
 use crate::tool::JAVA;
@@ -88,24 +86,21 @@ pub fn start(mut options: KafkaOptions) -> Result<Kafka, LocalError> {
     JAVA.find("run Kafka")?;
     let class_path = find::class_path(&options.cache)?;
     let id = config::cluster_id(&options.dir, options.brokers)?;
-    let mut tries = 0;
+    let brokers = (0..options.brokers)
+        .map(|index| Broker { dir: options.dir.join(format!("broker-{index}")), process: None })
+        .collect();
+    let mut kafka = Kafka { cluster: Cluster::on_free_ports(id, &options)?, options, class_path, brokers };
+    let mut tries = 1;
     loop {
-        tries += 1;
-        let mut free = ports::free(options.brokers * 2)?;
-        let controller_ports = free.split_off(free.len() - config::controllers(options.brokers));
-        free.truncate(options.brokers);
-        let ports = options.ports.clone().unwrap_or(free);
-        let cluster = Cluster { id: id.clone(), ports, controller_ports };
-        let brokers = (0..options.brokers)
-            .map(|index| Broker { dir: options.dir.join(format!("broker-{index}")), process: None })
-            .collect();
-        let mut kafka = Kafka { options, cluster, class_path: class_path.clone(), brokers };
         match kafka.launch_all() {
-            Ok(()) => return Ok(kafka),
-            Err(LocalError::Ended { tail, .. }) if tries < START_TRIES_MAX && tail.contains(PORT_TAKEN) => {}
-            Err(error) => return Err(error),
+            Err(LocalError::Ended { tail, .. }) if tries < START_TRIES_MAX && tail.contains(PORT_TAKEN) => {
+                tries += 1
+            }
+            outcome => return outcome.map(|()| kafka),
         }
-        options = kafka.options.clone();
+        // The data folders are free again only when all have ended.
+        kafka.brokers.iter_mut().for_each(|broker| broker.process = None);
+        kafka.cluster = Cluster::on_free_ports(kafka.cluster.id, &kafka.options)?;
     }
 }
 
@@ -122,6 +117,14 @@ fn check(options: &KafkaOptions) -> Result<(), LocalError> {
             ports.len()
         ))),
         _ => Ok(()),
+    }
+}
+
+impl Cluster {
+    fn on_free_ports(id: String, options: &KafkaOptions) -> Result<Cluster, LocalError> {
+        let mut ports = ports::free(options.brokers + config::controllers(options.brokers))?;
+        let controller_ports = ports.split_off(options.brokers);
+        Ok(Cluster { id, ports: options.ports.clone().unwrap_or(ports), controller_ports })
     }
 }
 
@@ -186,12 +189,12 @@ impl Kafka {
 
     /// Freezes broker `index`: connections stay open, nothing answers (`SIGSTOP`).
     pub fn suspend(&self, index: usize) -> Result<(), LocalError> {
-        self.brokers[index].process.as_ref().map_or(Ok(()), |process| process.signal(Signal::STOP))
+        self.brokers[index].process.as_ref().map_or(Ok(()), Process::suspend)
     }
 
     /// Lets a frozen broker go on (`SIGCONT`).
     pub fn resume(&self, index: usize) -> Result<(), LocalError> {
-        self.brokers[index].process.as_ref().map_or(Ok(()), |process| process.signal(Signal::CONT))
+        self.brokers[index].process.as_ref().map_or(Ok(()), Process::resume)
     }
 
     /// Ends all brokers cleanly.

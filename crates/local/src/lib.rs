@@ -23,3 +23,4 @@ mod tool;
 pub use cache::Cache;
 pub use child::{CHILD_SUBCOMMAND, child_main};
 pub use error::LocalError;
+pub use ports::free as free_ports;

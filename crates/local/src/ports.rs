@@ -13,7 +13,7 @@ const HIGH: u16 = 32_768;
 const TRIES_MAX: usize = 200;
 
 /// `count` different ports that were free a moment ago; whoever binds them must be ready to lose the race.
-pub(crate) fn free(count: usize) -> Result<Vec<u16>, LocalError> {
+pub fn free(count: usize) -> Result<Vec<u16>, LocalError> {
     let mut random = rand::rng();
     // All are held until the last is found, so that they differ.
     let mut held = Vec::with_capacity(count);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use crate::LocalError;
 use crate::child::CHILD_SUBCOMMAND;
@@ -113,17 +115,32 @@ impl Process {
     }
 
     /// Sends a signal; one to a part that has ended is not an error.
-    pub fn signal(&self, signal: Signal) -> Result<(), LocalError> {
+    fn signal(&self, signal: Signal) -> Result<(), LocalError> {
         match pidfd_send_signal(&self.handle, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(LocalError::Signal { program: self.name.clone(), source: error.into() }),
         }
     }
 
+    /// Freezes it and waits until it is frozen: a signal returns before it has worked.
+    pub fn suspend(&self) -> Result<(), LocalError> {
+        self.signal(Signal::STOP)?;
+        // NOWAIT leaves the news, and so does not disturb the watcher. One that has ended meanwhile is frozen enough.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        let _ = waitid(WaitId::PidFd(self.handle.as_fd()), stopped);
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<(), LocalError> {
+        self.signal(Signal::CONT)
+    }
+
     /// Ends the part's standard input, which it may take as the word to end.
-    pub fn close_stdin(&mut self) {
+    pub fn close_stdin(&mut self) -> Result<(), LocalError> {
         self.fate.lock().ending = true;
         self.stdin = None;
+        self.signal(Signal::CONT)
     }
 
     /// Asks it to end.
@@ -240,8 +257,15 @@ pub(crate) fn tail(log: &Path) -> String {
     };
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !is_frame(line)).collect();
     lines[lines.len().saturating_sub(TAIL_LINES_MAX)..].join("\n")
+}
+
+/// Whether a line is a frame of a stack trace, as Java and ClickHouse print them: the reason stands above those.
+fn is_frame(line: &str) -> bool {
+    let line = line.trim_start();
+    let numbered = line.trim_start_matches(|sign: char| sign.is_ascii_digit());
+    line.starts_with("at ") || (numbered.len() < line.len() && numbered.starts_with(". "))
 }
 
 /// Empties a log before a new start, so that its tail tells of this start only.
@@ -259,7 +283,8 @@ mod tests {
         let log = dir.path().join("log");
         assert_eq!(tail(&log), "");
         let lines: Vec<String> = (0..5000).map(|line| format!("line {line}")).collect();
-        fs::write(&log, lines.join("\n")).unwrap();
+        let frames = "\n\tat kafka.Kafka.main(Kafka.scala)\n17. main @ 0x1\n\n";
+        fs::write(&log, lines.join("\n") + frames).unwrap();
         assert_eq!(tail(&log), lines[5000 - TAIL_LINES_MAX..].join("\n"));
     }
 }

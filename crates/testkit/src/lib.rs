@@ -36,13 +36,14 @@ pub fn query(sql: &str) -> String {
 
 /// A ClickHouse of one's own, to kill, suspend and restart.
 pub fn fresh_clickhouse() -> Fresh<Engine> {
-    clickhouse_with(None)
+    clickhouse_with(|_| {})
 }
 
-/// As [`fresh_clickhouse`], with more server configuration (see [`EngineOptions::config`]).
-pub fn clickhouse_with(config: Option<String>) -> Fresh<Engine> {
+/// As [`fresh_clickhouse`], with options changed, such as more server configuration or given ports.
+pub fn clickhouse_with(change: impl FnOnce(&mut EngineOptions)) -> Fresh<Engine> {
     let dir = fresh_dir("clickhouse");
-    let options = EngineOptions { config, ..EngineOptions::new(dir.path().to_owned(), helper(), cache()) };
+    let mut options = EngineOptions::new(dir.path().to_owned(), helper(), cache());
+    change(&mut options);
     Fresh { part: engine::start(options).expect("ClickHouse starts"), _dir: dir }
 }
 
@@ -59,13 +60,16 @@ pub fn topic(prefix: &str) -> String {
 
 /// A Kafka of one's own, to kill, suspend and restart.
 pub fn fresh_kafka(brokers: usize) -> Fresh<Kafka> {
+    kafka_with(|options| options.brokers = brokers)
+}
+
+/// As [`fresh_kafka`], with options changed, such as more lines for `server.properties`.
+pub fn kafka_with(change: impl FnOnce(&mut KafkaOptions)) -> Fresh<Kafka> {
     const HEAP_MB: u32 = 256;
     let dir = fresh_dir("kafka");
-    let options = KafkaOptions {
-        brokers,
-        heap_mb: HEAP_MB,
-        ..KafkaOptions::new(dir.path().to_owned(), helper(), cache())
-    };
+    let mut options = KafkaOptions::new(dir.path().to_owned(), helper(), cache());
+    options.heap_mb = HEAP_MB;
+    change(&mut options);
     Fresh { part: kafka::start(options).expect("Kafka starts"), _dir: dir }
 }
 

@@ -13,6 +13,7 @@ pub(super) fn render(dir: &Path, display_name: &str, ports: Ports, extra: &str) 
     let Ports { http, tcp } = ports;
     // Pool sizes: each of these threads wakes now and then. Of the schedule pool one kind of task may take a
     // share only, and fewer than eight threads make it complain several times a second.
+    // log-level is the one that the library heeds, where logger/level is the server's.
     // merge_tree: with the default of 20 free slots, the 8 slots of this pool would never run a mutation.
     format!(
         "<clickhouse>
@@ -23,6 +24,7 @@ pub(super) fn render(dir: &Path, display_name: &str, ports: Ports, extra: &str) 
     <path>{dir}/{DATA_DIR}/</path>
     <tmp_path>{dir}/{DATA_DIR}/tmp/</tmp_path>
     <timezone>UTC</timezone>
+    <log-level>warning</log-level>
     <logger>
         <level>warning</level>
         <log>{dir}/engine.log</log>
