@@ -7,6 +7,7 @@
 pub mod address;
 pub mod answer;
 mod config;
+mod fill;
 mod metrics;
 pub mod reply;
 mod serve;

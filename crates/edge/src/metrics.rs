@@ -17,7 +17,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("edge_refused_connections_total", "connections closed at once at a limit", &["limit"]),
     Metric::counter("edge_failed_connections_total", "connections that ended in an error", &["error"]),
     Metric::gauge("edge_open_connections", "connections open now", &[]),
-    Metric::gauge("edge_journal_used_bytes", "bytes that the journals hold", &[]),
+    Metric::gauge("edge_journal_used_bytes", "bytes that the journals hold", &["worker"]),
     Metric::counter("edge_journal_bad_frames_total", "frames found broken at start and skipped", &[]),
     Metric::counter("edge_journal_torn_bytes_total", "bytes of torn tails cut off at start", &[]),
     Metric::counter("edge_shipped_events_total", "events handed to Kafka and acknowledged", &[]),

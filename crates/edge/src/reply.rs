@@ -34,14 +34,15 @@ pub fn response(answer: &Answer) -> Response<Full<Bytes>> {
             headers.insert(CACHE_CONTROL, NEVER_STORE);
         }),
         Reply::Redirect => {
-            match answer.link.as_ref().and_then(|link| location(&link.target)) {
-                Some(target) => with(StatusCode::FOUND, b"", &[], |headers| {
+            // A token holds its target in the form of this header.
+            match answer.link.as_ref().map(|link| HeaderValue::from_str(&link.target)) {
+                Some(Ok(target)) => with(StatusCode::FOUND, b"", &[], |headers| {
                     headers.insert(LOCATION, target);
                     headers.insert(CACHE_CONTROL, NO_STORE);
                     headers.insert(REFERRER_POLICY, NO_REFERRER);
                     headers.insert(X_ROBOTS_TAG, NO_INDEX);
                 }),
-                None => bad_link(),
+                _ => bad_link(),
             }
         }
         Reply::BadLink => bad_link(),
@@ -54,14 +55,6 @@ pub fn response(answer: &Answer) -> Response<Full<Bytes>> {
             with(StatusCode::PAYLOAD_TOO_LARGE, b"no body is read here\n", &[(CONNECTION, "close")], |_| ())
         }
         Reply::UriTooLong => text(StatusCode::URI_TOO_LONG, "request target too long\n"),
-    }
-}
-
-/// The target as a header value. One in ASCII stands as it was minted; an international one is encoded.
-fn location(target: &str) -> Option<HeaderValue> {
-    match target.is_ascii() {
-        true => HeaderValue::from_str(target).ok(),
-        false => HeaderValue::from_str(&link::location(target).ok()?).ok(),
     }
 }
 

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use journal::Log;
 use link::Keys;
 use metrics::{counter, gauge};
+use telemetry::Health;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::fill::{Gauges, JournalGauge};
 use crate::worker::Worker;
 
 /// The largest request head, in bytes: mail clients send under 2 KiB, a link is at most 2,000 bytes.
@@ -33,6 +35,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// After an accept that failed for want of descriptors or memory: how long until the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a journal's fill is looked at.
+const JOURNAL_LOOK: Duration = Duration::from_secs(1);
 
 /// Answers until `shutdown`, then finishes open requests and returns when every event is in its journal. Blocks
 /// the calling thread.
@@ -44,18 +49,22 @@ pub fn serve(
     listeners: Vec<TcpListener>,
     logs: Vec<Log>,
     keys: Arc<ArcSwap<Keys>>,
+    health: &Health,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     assert_eq!(listeners.len(), logs.len(), "a worker has a listener and a journal");
     let config = Arc::new(config);
     let open = Arc::new(AtomicUsize::new(0));
+    let gauges = Gauges::new(logs.len(), health.clone());
+    health.set("edge", Ok(()));
     let mut workers = Vec::with_capacity(logs.len());
     for (n, (listener, log)) in listeners.into_iter().zip(logs).enumerate() {
         let (config, keys, open, shutdown) = (config.clone(), keys.clone(), open.clone(), shutdown.clone());
+        let gauge = gauges.of(n);
         let run = move || -> io::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let worker = Worker::new(config, keys, log);
-            LocalSet::new().block_on(&runtime, run_worker(worker, listener, open, shutdown))
+            LocalSet::new().block_on(&runtime, run_worker(worker, listener, open, gauge, shutdown))
         };
         workers.push(thread::Builder::new().name(format!("edge-{n}")).spawn(run)?);
     }
@@ -75,14 +84,20 @@ async fn run_worker(
     worker: Rc<Worker>,
     listener: TcpListener,
     open: Arc<AtomicUsize>,
+    mut gauge: JournalGauge,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let tasks = TaskTracker::new();
+    let mut look = tokio::time::interval(JOURNAL_LOOK);
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            _ = look.tick() => {
+                gauge.show(&worker.log.stats());
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -108,6 +123,7 @@ async fn run_worker(
     if let Err(failed) = worker.log.flush().await {
         error!(cause = %failed, "failed to flush the journal");
     }
+    gauge.show(&worker.log.stats());
     info!("edge worker ended");
     Ok(())
 }

@@ -106,7 +106,7 @@ fn run_edge(settings: &Settings) -> anyhow::Result<()> {
     // Everything that can be wrong is looked at before a port is bound.
     settings.keys()?;
     let journals = programs::open_journals(settings)?;
-    let process = Process::start(settings, &["edge"], &[edge::METRICS])?;
+    let process = Process::start(settings, &["edge", "journal"], &[edge::METRICS])?;
     let listeners = programs::bind(settings)?;
     let ended = CancellationToken::new();
     let edge = programs::start_edge(settings, &process, &ended, listeners, journals.logs)?;

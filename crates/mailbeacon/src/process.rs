@@ -1,6 +1,6 @@
 //! What every long-running program has: logs, metrics, an admin listener, a way to be stopped.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,6 +26,8 @@ pub struct Process {
     pub health: Health,
     /// Begins at the first SIGINT or SIGTERM.
     pub shutdown: Shutdown,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
     /// Ends the admin listener, last of all.
     admin_ends: CancellationToken,
 }
@@ -47,6 +49,7 @@ impl Process {
         let listener = TcpListener::bind(settings.admin.listen)
             .with_context(|| format!("failed to listen on admin.listen = {}", settings.admin.listen))?;
         listener.set_nonblocking(true)?;
+        let admin = listener.local_addr()?;
         let admin_ends = CancellationToken::new();
         let ends = admin_ends.clone().cancelled_owned();
         let admin_health = health.clone();
@@ -56,7 +59,7 @@ impl Process {
                 Err(cause) => warn!(%cause, "admin listener failed"),
             }
         });
-        Ok(Process { runtime, health, shutdown, admin_ends })
+        Ok(Process { runtime, health, shutdown, admin, admin_ends })
     }
 
     /// Waits until the process is to stop, or a program in it has ended by itself.

@@ -100,8 +100,7 @@ pub fn start_edge(
     process.follow_keys(settings.keys.file.clone(), keys.clone());
     let (config, health) = (settings.edge.clone(), process.health.clone());
     Program::start("edge", ended, move |stop| {
-        health.set("edge", Ok(()));
-        Ok(edge::serve(config, listeners, logs, keys, stop)?)
+        Ok(edge::serve(config, listeners, logs, keys, &health, stop)?)
     })
 }
 

@@ -1,7 +1,7 @@
 //! `mailbeacon up`: the whole path of an event on one machine, on real parts, with one command.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ use crate::{keys, migrate};
 
 /// A public address for the printed examples: it stands in the place data of every source.
 const EXAMPLE_ADDRESS: &str = "81.2.69.160";
+
+/// Where an analyst looks first; another port when this one is taken.
+const CLICKHOUSE_PORT: u16 = 8123;
 
 /// What `up` takes beside the settings.
 #[derive(Debug, clap::Args)]
@@ -45,15 +48,20 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     let cache = Cache::default_dir()?;
     let helper = std::env::current_exe().context("failed to find the program itself")?;
 
-    let parts: &[&'static str] = &["edge", "consumer"];
+    let parts: &[&'static str] = &["edge", "journal", "consumer"];
     let process = Process::start(&settings, parts, &[edge::METRICS, consumer::METRICS])?;
     let listeners = programs::bind(&settings)?;
+    settings.edge.listen = listeners[0].local_addr()?;
+    settings.admin.listen = process.admin;
+    if settings.site.base_url == Settings::default().site.base_url {
+        settings.site.base_url = format!("http://{}", settings.edge.listen);
+    }
 
     let engine = match settings.clickhouse.url.is_empty() {
         false => None,
         true => {
             let options = engine::EngineOptions {
-                http_port: Some(8123),
+                http_port: free(CLICKHOUSE_PORT),
                 ..engine::EngineOptions::new(data.join("clickhouse"), helper.clone(), cache.clone())
             };
             let engine = engine::start(options).context("failed to start ClickHouse")?;
@@ -113,6 +121,10 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     outcome
 }
 
+fn free(port: u16) -> Option<u16> {
+    TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+}
+
 /// Puts what the settings leave open into the data directory, on this machine.
 fn at_home(settings: &mut Settings, data: &Path) -> anyhow::Result<()> {
     let untouched = Settings::default();
@@ -132,9 +144,6 @@ fn at_home(settings: &mut Settings, data: &Path) -> anyhow::Result<()> {
         // So that the examples, the load test and a proxy on this machine can say who the client is.
         settings.edge.trusted_proxies =
             vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")];
-    }
-    if settings.site.base_url == untouched.site.base_url {
-        settings.site.base_url = format!("http://{}", settings.edge.listen);
     }
     if settings.kafka.partitions == untouched.kafka.partitions {
         settings.kafka.partitions = 4;

@@ -42,7 +42,10 @@ impl Edge {
         let stop = CancellationToken::new();
         let (server_keys, server_stop) = (keys.clone(), stop.clone());
         let thread =
-            std::thread::spawn(move || edge::serve(config, listeners, vec![log], server_keys, server_stop));
+            std::thread::spawn(move || {
+            let health = telemetry::Health::new(&[]);
+            edge::serve(config, listeners, vec![log], server_keys, &health, server_stop)
+        });
         Edge { address, keys, stop, thread, reader, _dir: dir }
     }
 

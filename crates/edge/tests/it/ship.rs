@@ -1,0 +1,88 @@
+//! The shipper on a real Kafka: what the journal held arrives, in batches of one partition, and is let go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use event::{Batch, Event, Kind};
+use journal::Class;
+use kafka::{Consumer, FirstStart, Polled};
+use tokio_util::sync::CancellationToken;
+
+const EVENTS: u64 = 5_000;
+const PARTITIONS: u32 = 4;
+
+#[test]
+fn everything_arrives_once_and_in_its_partition() {
+    let topic = testkit::topic("ship");
+    let config = kafka::Config::new(testkit::kafka().bootstrap(), &topic);
+    kafka::create_topics(&config, &[kafka::TopicSpec::events(&config, PARTITIONS, 1, 0)]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let options = journal::Options::new(dir.path().join("000"));
+
+    let (log, reader) = journal::open(options.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let append = |log: &journal::Log, recipients: std::ops::Range<u64>| {
+        for recipient in recipients {
+            log.append(Class::Open, |edge_id, seq, out| {
+                Event { kind: Kind::Open, recipient, edge_id, seq, ..Event::default() }.encode(out);
+            })
+            .unwrap();
+        }
+        runtime.block_on(log.flush()).unwrap();
+    };
+    append(&log, 1..EVENTS / 2 + 1);
+    drop((log, reader));
+
+    // The first half was left by an earlier process: it is shipped as a replay.
+    let (log, reader) = journal::open(options.clone()).unwrap();
+    append(&log, EVENTS / 2 + 1..EVENTS + 1);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    edge::ship(&config, vec![reader], Duration::from_millis(5), &stop, Duration::from_secs(60));
+
+    let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut replays = BTreeSet::new();
+    let mut messages = 0;
+    let consumer = Consumer::new(&config, "ship", None, FirstStart::Earliest).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while seen.len() < EVENTS as usize && Instant::now() < deadline {
+        let Some(Polled::Message(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        messages += 1;
+        for bytes in Batch::new(&message.payload) {
+            let event = Event::decode(bytes.unwrap()).unwrap();
+            assert_eq!(event::partition(event.recipient, event.edge_id, event.seq, PARTITIONS), message.partition);
+            *seen.entry(event.recipient).or_default() += 1;
+            if event.replay {
+                replays.insert(event.recipient);
+            }
+        }
+    }
+    assert_eq!(seen.len() as u64, EVENTS);
+    assert!(seen.values().all(|&times| times == 1));
+    assert!(replays.into_iter().eq(1..EVENTS / 2 + 1));
+    assert!(messages < EVENTS / 10, "{messages} messages");
+
+    // Nothing is left for the next start.
+    drop(log);
+    let (_log, mut reader) = journal::open(options).unwrap();
+    assert_eq!(reader.read(usize::MAX, |_| ()).unwrap(), 0);
+}
+
+#[test]
+fn without_kafka_the_journal_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = journal::Options::new(dir.path().join("000"));
+    let (log, reader) = journal::open(options.clone()).unwrap();
+    log.append(Class::Click, |edge_id, seq, out| Event { edge_id, seq, ..Event::default() }.encode(out)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(log.flush()).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // A port that nobody listens on.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let config = kafka::Config::new(nobody, "nowhere");
+    edge::ship(&config, vec![reader], Duration::from_millis(5), &stop, Duration::from_millis(100));
+    drop(log);
+    let (_log, mut reader) = journal::open(options).unwrap();
+    assert_eq!(reader.read(usize::MAX, |frame| assert!(frame.replay)).unwrap(), 1);
+}
