@@ -68,7 +68,7 @@ row! {
     recipient: u64 = 0 => "recipient" "UInt64",
     /// When the edge received it, Unix time in milliseconds, of the block's month.
     received_at_ms: i64 = 0 => "received_at" "DateTime64(3, 'UTC')",
-    /// As on the wire: 1 sent, 2 open, 3 click, 4 download.
+    /// As on the wire: 1 sent, 2 open, 3 click, 4 download. The table rejects any other.
     kind: u8 = 0 => "kind" "Int8",
     /// Number of the link in the message, from 1; 0 for an open.
     link: u32 = 0 => "link" "UInt32",

@@ -25,7 +25,7 @@ pub struct Cause {
     pub server: String,
     /// ClickHouse's error code; none when the server did not answer with one.
     pub code: Option<u32>,
-    /// The message, cut to [`TEXT_BYTES_MAX`] bytes; only the error's name when the message may quote a row.
+    /// The message, cut to 400 bytes; only the error's name when the message may quote a row.
     pub text: String,
 }
 
@@ -108,8 +108,8 @@ pub enum StoreError {
     },
 }
 
-/// The longest message of a server that is passed on, in bytes.
-pub const TEXT_BYTES_MAX: usize = 400;
+/// The longest message of a server that is passed on, in bytes: room for what went wrong, not for a row.
+const TEXT_BYTES_MAX: usize = 400;
 
 impl Cause {
     pub(crate) fn new(server: &str, error: &clickhouse::error::Error) -> Cause {

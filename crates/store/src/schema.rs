@@ -73,20 +73,20 @@ impl Store {
     /// Brings every server to the newest schema, and says what it did: nothing when all was there.
     ///
     /// # Errors
-    /// When a server refuses or does not answer, or its schema is newer, edited or laid out otherwise. What was
-    /// done until then stays and is completed by the next run.
+    /// When a server's schema is newer, edited or laid out otherwise: then nothing was changed anywhere. When a
+    /// server refuses or does not answer: then what was done stays and is completed by the next run.
     pub async fn migrate(&self) -> Result<Vec<Applied>, StoreError> {
-        let mut applied = Vec::new();
+        // All are asked before any is changed: a server that is refused leaves the others as they were.
+        let mut todo = Vec::new();
         for server in &self.servers {
-            for migration in self.pending(server).await? {
+            todo.push((server, self.pending(server).await?));
+        }
+        let mut applied = Vec::new();
+        for (server, pending) in todo {
+            for migration in pending {
                 self.apply(server, migration).await?;
-                tracing::info!(
-                    server = server.name,
-                    version = migration.version,
-                    name = migration.name,
-                    "migrated"
-                );
                 let Migration { version, name, .. } = *migration;
+                tracing::info!(server = server.name, version, name, "migrated");
                 applied.push(Applied { server: server.name.clone(), version, name });
             }
         }

@@ -1,6 +1,6 @@
 //! Two servers as two shards of one cluster: the same names everywhere, each row on its own shard.
 
-use store::{Config, Range, Row, SendTimes, Store, month};
+use store::{Config, Range, Row, SendTimes, Store, StoreError, month};
 
 use crate::engine::{self, block, open, today_ms, value};
 
@@ -49,4 +49,22 @@ async fn a_question_to_any_server_is_about_all_rows() {
         AND table NOT LIKE '%\\_fill%' AND table != 'events_human'
         UNION ALL SELECT name, '' FROM system.tables WHERE database = currentDatabase() AND comment = ''";
     assert_eq!(value(&store, bare).await, "");
+}
+
+#[tokio::test]
+async fn one_server_that_does_not_fit_leaves_the_other_as_it_was() {
+    let config = engine::pair("cluster_refused");
+    let [first, second] = [0, 1].map(|shard| {
+        let url = config.cluster.as_ref().unwrap().shards[shard].clone();
+        Config { url, cluster: None, ..config.clone() }
+    });
+    Store::new(second).unwrap().migrate().await.unwrap();
+    match Store::new(config).unwrap().migrate().await {
+        Err(StoreError::Layout { found, expected, .. }) => {
+            assert_eq!((found.as_str(), expected), ("single", "cluster"))
+        }
+        other => panic!("{other:?}"),
+    }
+    let state = Store::new(first).unwrap().schema().await.unwrap();
+    assert_eq!(state.servers[0].version, 0);
 }

@@ -106,7 +106,7 @@ async fn months_are_those_of_clickhouse() {
 }
 
 /// Copies in the table and in what every view made of it.
-async fn copies(store: &Store) -> [String; 5] {
+pub async fn copies(store: &Store) -> [String; 5] {
     [
         value(store, "SELECT count() FROM events").await,
         value(store, "SELECT sum(events) FROM message_hourly").await,
@@ -116,7 +116,7 @@ async fn copies(store: &Store) -> [String; 5] {
     ]
 }
 
-fn active(n: u64) -> Row<'static> {
+pub fn active(n: u64) -> Row<'static> {
     Row { local_hour: 8, local_weekday: 2, time_zone: "Asia/Kolkata", ..open(n) }
 }
 

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod contract;
+mod crash;
 mod engine;
 mod insert;
 mod schema;
