@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions};
 use loadtest::run;
 use serde::Serialize;
@@ -28,9 +29,15 @@ fn main() -> ExitCode {
 async fn go(options: &RunOptions) -> anyhow::Result<ExitCode> {
     options.check()?;
     if options.find_max {
-        let report = run::find_max(options, |step| eprintln!("{step}")).await?;
+        let aside = options.json.as_deref() == Some(Path::new("-"));
+        let show = |step: &Step| if aside { eprintln!("{step}") } else { println!("{step}") };
+        let report = run::find_max(options, show).await?;
         publish(options, &report)?;
-        return Ok(if report.rate_held.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(match (report.rate_held, report.steps.iter().any(|step| step.valid)) {
+            (Some(_), _) => ExitCode::SUCCESS,
+            (None, true) => ExitCode::FAILURE,
+            (None, false) => ExitCode::from(INVALID),
+        });
     }
     let report = run::run(options).await?;
     publish(options, &report)?;

@@ -40,12 +40,12 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Exit status:
   0  measured, and the ledger (if asked for) is clean
-  1  rows are missing, doubled or unexpected, or the run could not be made
+  1  rows are missing, doubled or unexpected; no rate was held; or the run could not be made
   2  the command line is wrong
   3  the measurement is invalid
 
 Examples:
-  # 5,000 requests a second for half a minute
+  # 5,000 requests a second for half a minute.
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 5000 --duration 30
 
   # the same, with CPU per request of two processes, and every answered request held to one row
@@ -152,6 +152,10 @@ pub struct RunOptions {
     pub json: Option<PathBuf>,
 
     /// Search the highest rate that is held: double it until it fails, then bisect. Rows are not checked.
+    ///
+    /// A rate is held when every request is answered as it should be and the 99th percentile stays below --p99-ms.
+    /// A step that the generator could not send on time is made again, up to three times; above a rate that was
+    /// held it then bounds the search, since server and generator share the machine.
     #[arg(long, conflicts_with_all = ["clickhouse", "message"], help_heading = "Search")]
     pub find_max: bool,
     /// Seconds to hold each rate.

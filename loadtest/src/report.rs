@@ -170,7 +170,7 @@ impl Report {
     /// Decides whether the measurement counts.
     pub fn judge(&mut self) {
         let mut because = Vec::new();
-        if self.sends.late_ratio > LATE_RATIO_MAX {
+        if self.too_late() {
             because.push(format!(
                 "{:.1} % of the requests left more than 1 ms late (1 % is the most): this machine cannot generate \
                  {} requests a second beside what else runs on it",
@@ -183,6 +183,11 @@ impl Report {
         }
         self.valid = because.is_empty();
         self.invalid_because = because;
+    }
+
+    /// The generator did not keep its schedule.
+    pub fn too_late(&self) -> bool {
+        self.sends.late_ratio > LATE_RATIO_MAX
     }
 
     /// The rows are as they should be, as far as they were looked at.
@@ -256,22 +261,24 @@ impl fmt::Display for Report {
     }
 }
 
+/// The sum only: the steps are shown as they end.
 impl fmt::Display for SearchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            writeln!(f, "{step}")?;
-        }
         match self.rate_held {
             Some(rate) => writeln!(
                 f,
                 "held       {rate:.0}/s for {} s with p99 below {} ms, every request answered",
                 self.hold_seconds, self.p99_ms
             ),
-            None => writeln!(f, "held       no rate that was tried"),
+            None if self.steps.iter().any(|step| step.valid) => {
+                writeln!(f, "held       no rate that was tried")
+            }
+            None => writeln!(f, "INVALID    this machine is too busy: no step could be sent on time"),
         }
     }
 }
 
+/// One line.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>9.0}/s  p99 {:>9.3} ms  ", self.rate, self.p99_ms)?;

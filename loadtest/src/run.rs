@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::clickhouse::ClickHouse;
 use crate::cpu::{self, Used};
 use crate::crowd::Crowd;
-use crate::find_max::{Search, Step};
+use crate::find_max::{Search, Step, TRIES_MAX, Verdict};
 use crate::freshness::{self, Seen};
 use crate::ledger;
 use crate::live::{self, Live};
@@ -80,30 +80,21 @@ pub async fn find_max(options: &RunOptions, mut each: impl FnMut(&Step)) -> anyh
     reach(&target, None).await?;
     let mut search = Search::from(options.rate);
     let mut steps = Vec::new();
-    while let Some(rate) = search.next() {
-        if rate * options.hold > REQUESTS_MAX as f64 {
+    while let Some(rate) = search.next().filter(|rate| rate * options.hold <= REQUESTS_MAX as f64) {
+        for try_left in (0..TRIES_MAX).rev() {
+            let plan = Plan::new(spec(options, rate, options.hold)?, crowd.clone(), |hit| mint.path(hit))?;
+            let step = step(options, &target, Arc::new(plan)).await?;
+            each(&step);
+            steps.push(step.clone());
+            let verdict = match (step.valid, step.not_held_because.is_empty()) {
+                (false, _) if try_left > 0 => continue,
+                (false, _) => Verdict::Unmeasured,
+                (true, true) => Verdict::Held,
+                (true, false) => Verdict::NotHeld,
+            };
+            search.tried(verdict);
             break;
         }
-        let spec = spec(options, rate, options.hold)?;
-        let plan = Arc::new(Plan::new(spec, crowd.clone(), |hit| mint.path(hit))?);
-        let start = Instant::now() + LEAD;
-        let tally = send_in_background(&target, &plan, options.threads, start).await?;
-        let mut report = report(options, &plan, &tally, start);
-        report.run.rate = rate;
-        report.judge();
-
-        let mut because = report.invalid_because;
-        if report.latency_ms.p99 >= options.p99_ms {
-            because.push(format!("p99 is not below {} ms", options.p99_ms));
-        }
-        let failed: u64 = report.errors.values().sum();
-        if failed > 0 {
-            because.push(format!("{failed} requests failed"));
-        }
-        let step = Step { rate, p99_ms: report.latency_ms.p99, not_held_because: because };
-        search.tried(step.not_held_because.is_empty());
-        each(&step);
-        steps.push(step);
     }
     Ok(SearchReport {
         url: options.url.clone(),
@@ -112,6 +103,26 @@ pub async fn find_max(options: &RunOptions, mut each: impl FnMut(&Step)) -> anyh
         rate_held: search.held(),
         steps,
     })
+}
+
+/// Holds one rate.
+async fn step(options: &RunOptions, target: &Target, plan: Arc<Plan>) -> anyhow::Result<Step> {
+    let start = Instant::now() + LEAD;
+    let tally = send_in_background(target, &plan, options.threads, start).await?;
+    let report = report(options, &plan, &tally, start);
+    let failed: u64 = report.errors.values().sum();
+    let mut because = Vec::new();
+    if report.too_late() {
+        because.push(format!("{:.1} % left late: not measured", report.sends.late_ratio * 100.0));
+    }
+    if report.latency_ms.p99 >= options.p99_ms {
+        because.push(format!("p99 is not below {} ms", options.p99_ms));
+    }
+    if failed > 0 {
+        because.push(format!("{failed} requests failed"));
+    }
+    let valid = !report.too_late();
+    Ok(Step { rate: plan.spec().rate, p99_ms: report.latency_ms.p99, valid, not_held_because: because })
 }
 
 fn spec(options: &RunOptions, rate: f64, seconds: f64) -> anyhow::Result<Spec> {

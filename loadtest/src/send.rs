@@ -188,10 +188,9 @@ impl Sender {
         let stream = match stream {
             Some(stream) => stream,
             None => {
-                let opened = TcpStream::connect(self.target.address).await.map_err(|_| Failure::Connect)?;
-                // Requests are written whole, so waiting for more to send could only delay them.
-                opened.set_nodelay(true).map_err(|_| Failure::Connect)?;
-                stream.insert(opened)
+                // No TCP_NODELAY: a request is one write, and what was written before it is acknowledged by its
+                // answer, so there is never a reason to hold one back.
+                stream.insert(TcpStream::connect(self.target.address).await.map_err(|_| Failure::Connect)?)
             }
         };
         let mut bytes = Vec::with_capacity(768);

@@ -125,14 +125,22 @@ fn a_search_tells_each_step() {
         hold_seconds: 5.0,
         rate_held: Some(2_000.0),
         steps: vec![
-            Step { rate: 2_000.0, p99_ms: 0.5, not_held_because: Vec::new() },
-            Step { rate: 4_000.0, p99_ms: 20.5, not_held_because: because },
+            Step { rate: 2_000.0, p99_ms: 0.5, valid: true, not_held_because: Vec::new() },
+            Step { rate: 4_000.0, p99_ms: 20.5, valid: true, not_held_because: because },
         ],
     };
-    let text = report.to_string();
+    let steps: Vec<String> = report.steps.iter().map(|step| step.to_string()).collect();
     assert_eq!(
-        text,
-        "     2000/s  p99     0.500 ms  held\n     4000/s  p99    20.500 ms  p99 is not below 10 ms; 3 requests failed\n\
-         held       2000/s for 5 s with p99 below 10 ms, every request answered\n"
+        steps,
+        [
+            "     2000/s  p99     0.500 ms  held",
+            "     4000/s  p99    20.500 ms  p99 is not below 10 ms; 3 requests failed",
+        ]
     );
+    let sum = "held       2000/s for 5 s with p99 below 10 ms, every request answered\n";
+    assert_eq!(report.to_string(), sum);
+
+    let late = Step { rate: 9.0, p99_ms: 1.0, valid: false, not_held_because: vec!["late".to_owned()] };
+    let busy = SearchReport { rate_held: None, steps: vec![late], ..report };
+    assert!(busy.to_string().starts_with("INVALID"));
 }

@@ -142,7 +142,14 @@ async fn a_search_on_a_server_that_never_answers_ends() {
     let mut seen = Vec::new();
     let report = run::find_max(&options, |step| seen.push(step.clone())).await.unwrap();
     assert_eq!(report.rate_held, None);
-    assert_eq!(report.steps.iter().map(|step| step.rate).collect::<Vec<_>>(), [4.0, 2.0, 1.0]);
     assert_eq!(report.steps, seen);
-    assert!(report.steps[0].not_held_because.contains(&"1 requests failed".to_owned()));
+    assert_eq!(report.steps[0].rate, 4.0);
+    // A busy machine may end the search earlier, as unmeasured; lower rates are tried only while it keeps time.
+    assert!(
+        report
+            .steps
+            .windows(2)
+            .all(|pair| pair[1].rate == if pair[0].valid { pair[0].rate / 2.0 } else { pair[0].rate })
+    );
+    assert!(report.steps.iter().all(|step| step.not_held_because.contains(&"1 requests failed".to_owned())));
 }
