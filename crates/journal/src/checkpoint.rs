@@ -1,18 +1,25 @@
 //! Small files that are replaced whole: the reader's checkpoint, and the identity beside it.
 //!
 //! ```text
-//! file        crc32c u32 | body
-//! checkpoint  edge_id u64 | seq u64 | note
+//! file        crc32c u32 | length u32 | body | zeros up to 8 KiB
+//! checkpoint  edge_id u64 | seq u64 | note; or nothing before the first one
 //! ```
+//!
+//! Each has a twin, `<name>.next`, that is written in place and then changes places with it. Blocks that are
+//! there already need no room: a checkpoint must succeed on a full disk, or nothing would ever be deleted on it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use crate::disk::Disk;
 use crate::frame::{Position, u32_at, u64_at};
+use crate::reader::NOTE_BYTES_MAX;
 
 const CHECKPOINT: &str = "checkpoint";
+/// Size of a small file: the longest note and what goes with it, in whole blocks.
+const SLOT_BYTES: u64 = 8 << 10;
+const _: () = assert!((16 + NOTE_BYTES_MAX + 8) as u64 <= SLOT_BYTES);
 
 /// How far the reader is done, and what it wants to know about it after a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +33,12 @@ impl Checkpoint {
         self.position.map_or(0, |position| position.seq)
     }
 
-    pub fn load(dir: &Path) -> io::Result<Checkpoint> {
-        let Some(body) = load(dir, CHECKPOINT)? else { return Ok(Checkpoint::default()) };
+    /// The checkpoint in the directory; an empty one is put there when there is none.
+    pub fn load(disk: &Disk, dir: &Path) -> io::Result<Checkpoint> {
+        let Some(body) = load(dir, CHECKPOINT)? else {
+            replace(disk, dir, CHECKPOINT, &[])?;
+            return Ok(Checkpoint::default());
+        };
         match (u64_at(&body, 0), u64_at(&body, 8)) {
             (Some(edge_id), Some(seq)) => {
                 Ok(Checkpoint { position: Some(Position { edge_id, seq }), note: body[16..].to_vec() })
@@ -55,8 +66,9 @@ pub(crate) fn load(dir: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    match u32_at(&bytes, 0) {
-        Some(crc) if crc32c::crc32c(&bytes[4..]) == crc => Ok(Some(bytes[4..].to_vec())),
+    let length = u32_at(&bytes, 4).unwrap_or(u32::MAX) as usize;
+    match (u32_at(&bytes, 0), bytes.get(4..).and_then(|rest| rest.get(..length.checked_add(4)?))) {
+        (Some(crc), Some(body)) if crc32c::crc32c(body) == crc => Ok(Some(body[4..].to_vec())),
         _ => {
             tracing::error!(path = %path.display(), "journal file is damaged, going on without it");
             Ok(None)
@@ -66,13 +78,31 @@ pub(crate) fn load(dir: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
 
 /// Replaces a small file: a crash or power loss at any moment leaves the old one or the new one, whole.
 pub(crate) fn replace(disk: &Disk, dir: &Path, name: &str, body: &[u8]) -> io::Result<()> {
-    let (path, next) = (dir.join(name), dir.join(format!("{name}.next")));
-    let mut bytes = Vec::with_capacity(4 + body.len());
-    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    let next = dir.join(format!("{name}.next"));
+    let mut bytes = vec![0; 4];
+    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
     bytes.extend_from_slice(body);
-    let file = disk.create(&next)?;
+    let crc = crc32c::crc32c(&bytes[4..]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    let file = slot(disk, &next)?;
     disk.write_at(&file, &bytes, 0)?;
     disk.sync(&file)?;
-    disk.rename(&next, &path)?;
-    disk.sync_dir(dir)
+    disk.swap(&next, &dir.join(name))?;
+    disk.sync_dir(dir)?;
+    // Only now and then there is none: after the first replacement, and where files cannot change places.
+    if !next.exists()
+        && let Err(error) = slot(disk, &next)
+    {
+        tracing::warn!(path = %next.display(), %error, "failed to reserve room for the next journal checkpoint");
+    }
+    Ok(())
+}
+
+/// Opens a twin, with all its blocks.
+fn slot(disk: &Disk, path: &Path) -> io::Result<File> {
+    let file = disk.open_or_create(path)?;
+    if file.metadata()?.len() != SLOT_BYTES {
+        disk.allocate(&file, SLOT_BYTES)?;
+    }
+    Ok(file)
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 
 /// The disk; with a fault plan in tests.
 #[derive(Clone, Default)]
@@ -31,6 +31,12 @@ impl Disk {
     pub fn create(&self, path: &Path) -> io::Result<File> {
         self.before(Op::Create)?;
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    /// Opens a file as it is, or creates it.
+    pub fn open_or_create(&self, path: &Path) -> io::Result<File> {
+        self.before(Op::Create)?;
+        OpenOptions::new().write(true).create(true).truncate(false).open(path)
     }
 
     /// Reserves `bytes` for the file. Where the file system cannot, or has no room for all of it, the file only
@@ -63,9 +69,14 @@ impl Disk {
         file.sync_data()
     }
 
-    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Puts `from` in the place of `to`, and `to` in the place of `from` if there is one and the file system
+    /// can do that.
+    pub fn swap(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.before(Op::Rename)?;
-        std::fs::rename(from, to)
+        match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            Err(_) => std::fs::rename(from, to),
+        }
     }
 
     pub fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -1,7 +1,9 @@
 //! What the journal promises while the disk fails, and when the process dies between any two of its steps.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -186,6 +188,29 @@ fn a_failed_sync_is_a_failed_write() {
 }
 
 #[test]
+fn a_checkpoint_needs_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let (log, mut reader) = open_on(dir.path(), Sync::PageCache, &disk).unwrap();
+    let inodes = || {
+        ["checkpoint", "checkpoint.next"].map(|name| {
+            let data = std::fs::metadata(dir.path().join(name)).unwrap();
+            assert!(data.blocks() * 512 >= data.len(), "{name} has all its blocks: {data:?}");
+            (data.ino(), data.len())
+        })
+    };
+    let before = inodes();
+    for text in ["one", "two", "three"] {
+        let position = commit(&log, text).unwrap();
+        // A full disk refuses new files and longer ones, and still lets old blocks be written.
+        disk.faults.refuse(&[Op::Truncate], ENOSPC, 0);
+        reader.checkpoint(position, &[7; 4096]).unwrap();
+        disk.faults.heal();
+        assert!(inodes().iter().all(|file| before.contains(file)));
+    }
+}
+
+#[test]
 fn a_segment_is_deleted_after_the_checkpoint_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
@@ -273,6 +298,49 @@ fn a_process_that_dies_between_any_two_steps_loses_and_renames_nothing() {
         }
     }
     assert!(steps > 150, "only {steps} steps to die at");
+}
+
+#[test]
+fn a_crash_during_recovery_does_not_let_a_damaged_frame_s_name_be_used_again() {
+    let mut steps = 0;
+    for dead_at in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, mut reader) = open_on(dir.path(), Sync::PageCache, &Disk::default()).unwrap();
+        let read: Vec<_> = ["one", "two"].map(|text| commit(&log, text).unwrap()).into();
+        assert_eq!(read_all(&mut reader).len(), 2);
+        let segment = log.shared.state.lock().unwrap().segments[0].clone();
+        drop((log, reader));
+        let file = OpenOptions::new().write(true).open(segment.path(dir.path())).unwrap();
+        file.write_all_at(b"!", segment.end - 1).unwrap();
+
+        let disk = Disk::default();
+        disk.faults.die_at(dead_at, 0);
+        drop(open_on(dir.path(), Sync::PageCache, &disk));
+        let lived = disk.faults.take_seen().len() <= dead_at;
+        let (log, mut reader) = open_on(dir.path(), Sync::PageCache, &Disk::default()).unwrap();
+        assert_eq!(texts(&read_all(&mut reader)), ["one"], "died at {dead_at}");
+        assert!(!read.contains(&commit(&log, "three").unwrap()), "died at {dead_at}");
+        steps += 1;
+        if lived {
+            break;
+        }
+    }
+    assert!(steps > 8, "recovery has only {steps} steps");
+}
+
+#[test]
+fn what_a_killed_process_left_in_the_page_cache_is_synced_before_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, reader) = open_on(dir.path(), Sync::Fsync, &Disk::default()).unwrap();
+    commit(&log, "one").unwrap();
+    drop((log, reader));
+    for (sync, syncs) in [(Sync::Fsync, true), (Sync::PageCache, false)] {
+        // Once more in the same mode, so that nothing but the segment is left to sync.
+        drop(open_on(dir.path(), sync, &Disk::default()).unwrap());
+        let disk = Disk::default();
+        drop(open_on(dir.path(), sync, &disk).unwrap());
+        assert_eq!(disk.faults.take_seen().contains(&Op::Sync), syncs, "{sync:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //!
 //! One [`Log`] appends, on the runtime of one core; one [`Reader`] follows it elsewhere in the same process.
 //!
-//! A directory holds `lock` (flock), `identity` (edge id, boot, mode), `checkpoint` (position and note) and
+//! A directory holds `lock` (flock), `identity` (edge id, boot, mode), `checkpoint` (position and note), their `.next` twins, and
 //! `<first seq>-<edge id>.journal` segments; see `frame.rs` for their bytes.
 
 mod checkpoint;

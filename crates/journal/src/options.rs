@@ -19,14 +19,14 @@ pub struct Options {
     pub dir: PathBuf,
     /// Size of one segment, pre-allocated. Disk is given back in steps of this size.
     pub segment_bytes: u64,
-    /// The most bytes of frames kept, in all segments together. The disk holds up to one segment more, the
+    /// The most bytes kept, give or take a segment's header, in all segments together. The disk holds up to one segment more, the
     /// unused part of the one being written. At least four segments: the one being written cannot be
     /// released, so with fewer a log that is read in full would still look full.
     pub bytes_max: u64,
     /// When a frame counts as committed.
     pub sync: Sync,
     /// Least time between the starts of two syncs, [`Sync::Fsync`] only. Zero: the next sync takes whatever
-    /// came during the last one.
+    /// came during the last one. What comes after a group is full is shed until then.
     pub sync_interval_us: u64,
     /// The most bytes that wait in memory for one write, and so the largest frame.
     pub group_bytes_max: usize,

@@ -31,7 +31,7 @@ pub(crate) fn open(options: Options, disk: Disk) -> Result<(Log, Reader), Journa
     options.check()?;
     let dir = &create_dir(&options.dir, &disk).map_err(JournalError::io("create", &options.dir))?;
     let locked = lock_dir(dir)?;
-    let checkpoint = Checkpoint::load(dir).map_err(JournalError::io("read the checkpoint in", dir))?;
+    let checkpoint = Checkpoint::load(&disk, dir).map_err(JournalError::io("read the checkpoint in", dir))?;
     let old = Identity::load(dir).map_err(JournalError::io("read the identity in", dir))?;
 
     let counters = Counters::default();

@@ -166,11 +166,12 @@ fn a_new_boot_is_a_new_edge_in_page_cache_mode_only() {
         };
         // As another boot would have left it: same file, other boot id, its checksum in order.
         let path = dir.path().join("identity");
-        let mut body = fs::read(&path).unwrap();
-        *body.last_mut().unwrap() ^= 1;
-        let crc = crc32c::crc32c(&body[4..]);
-        body[..4].copy_from_slice(&crc.to_le_bytes());
-        fs::write(&path, body).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let end = 8 + usize::from(bytes[4]);
+        bytes[end - 1] ^= 1;
+        let crc = crc32c::crc32c(&bytes[4..end]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
 
         let (log, mut reader) = journal::open(options(dir.path(), sync)).unwrap();
         assert_eq!(log.edge_id() != first.edge_id, new_edge, "{sync:?}");
