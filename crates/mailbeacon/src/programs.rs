@@ -18,6 +18,8 @@ use tracing::{error, warn};
 use crate::process::Process;
 use crate::settings::{Settings, SyncMode};
 
+const FORGET_INTERVAL: Duration = Duration::from_secs(86_400);
+
 /// A program on its thread.
 pub struct Program {
     name: &'static str,
@@ -149,11 +151,23 @@ pub fn start_consumer(
             Box::new(JournalSource::new(readers, dead_letters, runtime.clone()))
         }
     };
+    runtime.spawn(forget_blocked(store.clone()));
     let health = process.health.clone();
     Program::start("consumer", ended, move |stop| {
         health.set("consumer", Ok(()));
         Ok(consumer::run(&config, source, store, tables, &runtime, &stop)?)
     })
+}
+
+/// Once a day, deletes the hours of recipients who turned out to be where no send time may be computed. No figure
+/// uses them from the first sign on; this takes them off the disk.
+async fn forget_blocked(store: Arc<Store>) {
+    loop {
+        if let Err(cause) = store.forget_blocked().await {
+            warn!(%cause, "failed to forget the hours of blocked recipients, trying again tomorrow");
+        }
+        tokio::time::sleep(FORGET_INTERVAL).await;
+    }
 }
 
 /// Loads place data, or says which file is missing or broken.
