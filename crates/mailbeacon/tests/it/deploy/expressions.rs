@@ -7,11 +7,13 @@ use telemetry::{Kind, Metric};
 
 use super::{default_of, text, yaml};
 
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 11] = [
     "absent",
     "changes",
+    "count",
     "histogram_quantile",
     "increase",
+    "max",
     "predict_linear",
     "rate",
     "sum",
