@@ -39,6 +39,8 @@ pub struct Seen {
     pub visible: Histogram<u64>,
     /// How long one look took, in microseconds: with the 20 ms between looks, how fine `visible` is.
     pub look: Histogram<u64>,
+    /// Looks that ClickHouse did not answer.
+    pub looks_failed: u64,
     /// Probes without a proper answer.
     pub failed: u64,
     /// Probes answered whose row did not come in time.
@@ -80,8 +82,14 @@ pub async fn sample(
     plan: &Plan,
     clickhouse: &ClickHouse,
     settle_max: Duration,
-) -> anyhow::Result<Seen> {
-    let seen = RefCell::new(Seen { visible: histogram(), look: histogram(), failed: 0, missing: 0 });
+) -> Seen {
+    let seen = RefCell::new(Seen {
+        visible: histogram(),
+        look: histogram(),
+        looks_failed: 0,
+        failed: 0,
+        missing: 0,
+    });
     let out: RefCell<HashMap<u64, Instant>> = RefCell::default();
     let all_sent: Cell<Option<Instant>> = Cell::new(None);
 
@@ -102,22 +110,23 @@ pub async fn sample(
             let begun = Instant::now();
             let sql = query(clickhouse, plan, &out.borrow());
             match (sql, all_sent.get()) {
-                (None, Some(_)) => return anyhow::Ok(()),
+                (None, Some(_)) => return,
                 (Some(_), Some(sent)) if begun > sent + settle_max => {
                     seen.borrow_mut().missing = out.borrow().len() as u64;
-                    return Ok(());
+                    return;
                 }
                 (None, None) => {}
                 (Some(sql), _) => {
-                    let answer = clickhouse.query(&sql).await?;
-                    let now = Instant::now();
-                    let mut seen = seen.borrow_mut();
-                    record(&mut seen.look, now - begun);
-                    for line in answer.lines() {
-                        let sent =
-                            line.parse().ok().and_then(|recipient: u64| out.borrow_mut().remove(&recipient));
-                        if let Some(sent) = sent {
-                            record(&mut seen.visible, now - sent);
+                    let answer = clickhouse.query(&sql).await;
+                    let (now, mut seen) = (Instant::now(), seen.borrow_mut());
+                    match answer {
+                        Err(_) => seen.looks_failed += 1,
+                        Ok(lines) => {
+                            record(&mut seen.look, now - begun);
+                            let shown = lines.lines().filter_map(|line| line.parse::<u64>().ok());
+                            for sent in shown.filter_map(|recipient| out.borrow_mut().remove(&recipient)) {
+                                record(&mut seen.visible, now - sent);
+                            }
                         }
                     }
                 }
@@ -125,9 +134,8 @@ pub async fn sample(
             sleep(LOOK_EVERY.saturating_sub(begun.elapsed())).await;
         }
     };
-    let (looked, ()) = tokio::join!(look, send);
-    looked?;
-    Ok(seen.into_inner())
+    tokio::join!(look, send);
+    seen.into_inner()
 }
 
 /// Asks which of the probes that are out have a row; `None` when none are out.

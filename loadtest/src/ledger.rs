@@ -107,7 +107,7 @@ impl<'a> Audit<'a> {
 }
 
 /// Returns when at least `answered` rows are there and their number stands still, or the time is over; the
-/// audit says what that means.
+/// audit says what that means. A database that is away is asked again until then.
 pub async fn settle(
     clickhouse: &ClickHouse,
     plan: &Plan,
@@ -124,10 +124,19 @@ pub async fn settle(
     let end = Instant::now() + settle_max;
     let mut standing: Option<(u64, Instant)> = None;
     loop {
-        let text = clickhouse.query(&sql).await?;
+        let answer = clickhouse.query(&sql).await;
+        let now = Instant::now();
+        let text = match answer {
+            Ok(text) => text,
+            Err(error) if now >= end => return Err(error),
+            Err(_) => {
+                standing = None;
+                tokio::time::sleep(COUNT_EVERY).await;
+                continue;
+            }
+        };
         let count: u64 =
             text.trim().parse().with_context(|| format!("expected a count, got `{}`", text.trim()))?;
-        let now = Instant::now();
         match standing {
             Some((before, since)) if before == count => {
                 if count >= answered && now - since >= STILL_FOR {

@@ -6,6 +6,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::cpu::Used;
 use crate::find_max::Step;
 use crate::ledger::Ledger;
 
@@ -44,6 +45,8 @@ pub struct Report {
     pub processes: Vec<Process>,
     /// Whether every answer is one row; absent when ClickHouse was not asked.
     pub ledger: Option<Ledger>,
+    /// Why there is no ledger although one was asked for.
+    pub ledger_error: Option<String>,
     /// How long rows take to be seen; absent when that was not asked for.
     pub freshness: Option<Freshness>,
 }
@@ -100,6 +103,8 @@ pub struct Percentiles {
 pub struct Process {
     /// Its name on the command line.
     pub name: String,
+    /// It was gone at the end of the run, so nothing else is known of it.
+    pub ended: bool,
     /// CPU time over answered requests, in microseconds; absent when nothing was answered.
     pub cpu_us_per_request: Option<f64>,
     /// CPU time of all its threads.
@@ -117,6 +122,8 @@ pub struct Freshness {
     pub visible_ms: Percentiles,
     /// How long one look takes: with the 20 ms between looks, how fine the above is.
     pub look_ms: Percentiles,
+    /// Looks that ClickHouse did not answer.
+    pub looks_failed: u64,
     /// Probes without a proper answer.
     pub failed: u64,
     /// Probes answered whose row never came.
@@ -154,14 +161,17 @@ impl Percentiles {
 }
 
 impl Process {
-    /// From the CPU time spent and the memory at the end.
-    pub fn new(name: &str, cpu_seconds: f64, rss_bytes: u64, answered: u64) -> Process {
+    /// From what it had used before and after; `None` after when it has ended.
+    pub fn new(name: &str, before: Used, after: Option<Used>, answered: u64) -> Process {
+        let cpu_seconds = after.map_or(0.0, |after| after.cpu_seconds - before.cpu_seconds);
+        let known = after.is_some() && answered > 0;
         Process {
             name: name.to_owned(),
-            cpu_us_per_request: (answered > 0).then(|| cpu_seconds * 1e6 / answered as f64),
+            ended: after.is_none(),
+            cpu_us_per_request: known.then(|| cpu_seconds * 1e6 / answered as f64),
             cpu_seconds,
             coarse: cpu_seconds < CPU_SECONDS_MIN,
-            rss_bytes,
+            rss_bytes: after.map_or(0, |after| after.rss_bytes),
         }
     }
 }
@@ -192,7 +202,8 @@ impl Report {
 
     /// The rows are as they should be, as far as they were looked at.
     pub fn rows_are_right(&self) -> bool {
-        self.ledger.is_none_or(|ledger| ledger.clean())
+        self.ledger_error.is_none()
+            && self.ledger.is_none_or(|ledger| ledger.clean())
             && self.freshness.as_ref().is_none_or(|f| f.missing == 0)
     }
 }
@@ -230,14 +241,10 @@ impl fmt::Display for Report {
         writeln!(f, "statuses   {}", list(&self.statuses))?;
         writeln!(f, "errors     {}", list(&self.errors))?;
         for process in &self.processes {
-            let per_request = process.cpu_us_per_request.map_or("-".to_owned(), |us| format!("{us:.2}"));
-            let note = if process.coarse { ", coarse: under 2 s of CPU time" } else { "" };
-            let rss_mib = process.rss_bytes as f64 / f64::from(1 << 20);
-            writeln!(
-                f,
-                "process    {}: {per_request} µs CPU per request ({:.2} s{note}), {rss_mib:.1} MiB resident",
-                process.name, process.cpu_seconds
-            )?;
+            writeln!(f, "process    {process}")?;
+        }
+        if let Some(error) = &self.ledger_error {
+            writeln!(f, "ledger     not known: {error}")?;
         }
         if let Some(l) = &self.ledger {
             writeln!(
@@ -250,14 +257,37 @@ impl fmt::Display for Report {
         if let Some(fresh) = &self.freshness {
             writeln!(
                 f,
-                "freshness  {}  (request to visible row; {} probes seen, {} missing, {} failed; a look takes {:.1} ms)",
-                fresh.visible_ms, fresh.visible_ms.count, fresh.missing, fresh.failed, fresh.look_ms.p50
+                "freshness  {}  (request to visible row; {} probes seen, {} missing, {} failed; a look takes {:.1} ms, \
+                 {} failed)",
+                fresh.visible_ms,
+                fresh.visible_ms.count,
+                fresh.missing,
+                fresh.failed,
+                fresh.look_ms.p50,
+                fresh.looks_failed
             )?;
         }
         match self.valid {
             true => writeln!(f, "valid      yes"),
             false => writeln!(f, "INVALID    {}", self.invalid_because.join("; ")),
         }
+    }
+}
+
+/// One line.
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ended {
+            return write!(f, "{}: ended during the run", self.name);
+        }
+        let per_request = self.cpu_us_per_request.map_or("-".to_owned(), |us| format!("{us:.2}"));
+        let note = if self.coarse { ", coarse: under 2 s of CPU time" } else { "" };
+        let rss_mib = self.rss_bytes as f64 / f64::from(1 << 20);
+        write!(
+            f,
+            "{}: {per_request} µs CPU per request ({:.2} s{note}), {rss_mib:.1} MiB resident",
+            self.name, self.cpu_seconds
+        )
     }
 }
 

@@ -50,25 +50,28 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<Report> {
             let gap = Duration::from_secs_f64(1.0 / per_second);
             let seen = freshness::sample(&probes, gap, start, &target, &plan, clickhouse, settle_max);
             let (tally, seen) = tokio::join!(load, seen);
-            (tally?, Some(seen?))
+            (tally?, Some(seen))
         }
         _ => (load.await?, None),
     };
-    let mut processes = spent(options, &before, tally.answers())?;
-    let ledger = match &clickhouse {
-        None => None,
-        Some(clickhouse) => {
-            ledger::settle(clickhouse, &plan, tally.answers(), settle_max).await?;
-            // Only now are the processes behind the edge done with this run's events, and the check's own
-            // queries are not on their account yet.
-            processes = spent(options, &before, tally.answers())?;
-            Some(ledger::check(clickhouse, &plan, &tally.outcomes).await?)
-        }
-    };
     let mut report = report(options, &plan, &tally, start);
-    report.processes = processes;
-    report.ledger = ledger;
     report.freshness = seen.as_ref().map(fresh);
+    report.processes = spent(options, &before, tally.answers());
+    if let Some(clickhouse) = &clickhouse {
+        let settled = ledger::settle(clickhouse, &plan, tally.answers(), settle_max).await;
+        // Only now are the processes behind the edge done with this run's events, and the check's own queries
+        // are not on their account yet.
+        report.processes = spent(options, &before, tally.answers());
+        let checked = match settled {
+            Ok(()) => ledger::check(clickhouse, &plan, &tally.outcomes).await,
+            Err(error) => Err(error),
+        };
+        // What was measured is shown even when the database is gone.
+        match checked {
+            Ok(ledger) => report.ledger = Some(ledger),
+            Err(error) => report.ledger_error = Some(format!("{error:#}")),
+        }
+    }
     report.judge();
     Ok(report)
 }
@@ -173,21 +176,19 @@ async fn send_in_background(
     }
 }
 
-fn usage(options: &RunOptions) -> anyhow::Result<Vec<(String, Used)>> {
-    let watched = options.pid.iter().map(|w| (w.name.as_str(), w.pid));
-    let all = watched.chain([(SELF, std::process::id())]);
-    all.map(|(name, pid)| {
-        Ok((name.to_owned(), cpu::used(pid).with_context(|| format!("failed to watch {name}"))?))
-    })
-    .collect()
+/// The watched processes and this one.
+fn watched(options: &RunOptions) -> impl Iterator<Item = (&str, u32)> {
+    options.pid.iter().map(|w| (w.name.as_str(), w.pid)).chain([(SELF, std::process::id())])
 }
 
-fn spent(options: &RunOptions, before: &[(String, Used)], answered: u64) -> anyhow::Result<Vec<Process>> {
-    let after = usage(options)?;
-    let pairs = before.iter().zip(after);
-    Ok(pairs
-        .map(|((name, b), (_, a))| Process::new(name, a.cpu_seconds - b.cpu_seconds, a.rss_bytes, answered))
-        .collect())
+fn usage(options: &RunOptions) -> anyhow::Result<Vec<Used>> {
+    let used = |(name, pid)| cpu::used(pid).with_context(|| format!("failed to watch {name}"));
+    watched(options).map(used).collect()
+}
+
+fn spent(options: &RunOptions, before: &[Used], answered: u64) -> Vec<Process> {
+    let pairs = watched(options).zip(before);
+    pairs.map(|((name, pid), before)| Process::new(name, *before, cpu::used(pid).ok(), answered)).collect()
 }
 
 fn report(options: &RunOptions, plan: &Plan, tally: &Tally, start: Instant) -> Report {
@@ -233,6 +234,7 @@ fn report(options: &RunOptions, plan: &Plan, tally: &Tally, start: Instant) -> R
         errors: tally.failures.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
         processes: Vec::new(),
         ledger: None,
+        ledger_error: None,
         freshness: None,
     }
 }
@@ -241,6 +243,7 @@ fn fresh(seen: &Seen) -> Freshness {
     Freshness {
         visible_ms: Percentiles::of(&seen.visible),
         look_ms: Percentiles::of(&seen.look),
+        looks_failed: seen.looks_failed,
         failed: seen.failed,
         missing: seen.missing,
     }

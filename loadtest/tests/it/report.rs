@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use loadtest::cpu::Used;
 use loadtest::find_max::Step;
 use loadtest::ledger::Ledger;
 use loadtest::report::{Freshness, Percentiles, Process, Report, Run, SearchReport, Sends};
@@ -10,6 +11,10 @@ const GOLDEN: &str = include_str!("report.json");
 
 fn percentiles(count: u64) -> Percentiles {
     Percentiles { count, p50: 0.125, p90: 0.25, p99: 0.5, p99_9: 1.5, max: 3.0 }
+}
+
+fn used(cpu_seconds: f64, mib: u64) -> Used {
+    Used { cpu_seconds, rss_bytes: mib << 20 }
 }
 
 fn report() -> Report {
@@ -44,7 +49,10 @@ fn report() -> Report {
         latency_ms_by: BTreeMap::from([("open", percentiles(119_990)), ("kept", percentiles(120_000))]),
         statuses: BTreeMap::from([(200, 119_990), (302, 30_000)]),
         errors: BTreeMap::from([("closed", 10)]),
-        processes: vec![Process::new("edge", 1.5, 48 << 20, 149_990), Process::new("idle", 0.0, 1 << 20, 0)],
+        processes: vec![
+            Process::new("edge", used(2.0, 1), Some(used(3.5, 48)), 149_990),
+            Process::new("gone", used(2.0, 1), None, 149_990),
+        ],
         ledger: Some(Ledger {
             answered: 149_990,
             unknown: 10,
@@ -52,9 +60,11 @@ fn report() -> Report {
             rows: 149_994,
             ..Ledger::default()
         }),
+        ledger_error: None,
         freshness: Some(Freshness {
             visible_ms: percentiles(150),
             look_ms: percentiles(900),
+            looks_failed: 2,
             failed: 0,
             missing: 0,
         }),
@@ -80,7 +90,8 @@ fn the_text_says_the_same() {
         "statuses   200: 119990, 302: 30000\n",
         "errors     closed: 10\n",
         "process    edge: 10.00 µs CPU per request (1.50 s, coarse: under 2 s of CPU time), 48.0 MiB resident\n",
-        "process    idle: - µs CPU per request",
+        "process    gone: ended during the run\n",
+        "a look takes 0.1 ms, 2 failed)\n",
         "0 missing, 0 doubled, 0 unexpected; 4 of 10 without an answer are stored\n",
         "valid      yes\n",
     ] {
@@ -114,6 +125,9 @@ fn rows_decide_apart_from_validity() {
     assert!(!report.rows_are_right());
     report.ledger = None;
     assert!(report.rows_are_right());
+    report.ledger_error = Some("failed to query ClickHouse".to_owned());
+    assert!(!report.rows_are_right());
+    assert!(report.to_string().contains("ledger     not known: failed to query ClickHouse\n"));
 }
 
 #[test]

@@ -73,6 +73,18 @@ async fn clickhouse_says_why() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_away_is_asked_again() {
+    let plan = plan(30, 1_000.0, "open=1");
+    let server = start(|number, _| if number < 2 { Answer::Close } else { chunked("30\n") });
+    // Ends by the time limit, after the count was there: it has not stood still for long enough.
+    settle(&clickhouse(&server), &plan, 30, Duration::from_secs(1)).await.unwrap();
+    assert!(server.requests.lock().unwrap().len() >= 3);
+
+    let gone = start(|_, _| Answer::Close);
+    assert!(settle(&clickhouse(&gone), &plan, 30, Duration::from_millis(300)).await.is_err());
+}
+
+#[tokio::test]
 async fn probes_are_seen_when_their_rows_are() {
     let plan = plan(30, 1_000.0, "open=1");
     // The first probe is not answered, and the last one's row never comes.
@@ -92,7 +104,6 @@ async fn probes_are_seen_when_their_rows_are() {
     let gap = Duration::from_millis(1);
     let seen =
         sample(&made, gap, Instant::now(), &target, &plan, &clickhouse, Duration::from_millis(200)).await;
-    let seen = seen.unwrap();
     assert_eq!((seen.failed, seen.missing, seen.visible.len()), (1, 1, 3));
     assert!(!seen.look.is_empty());
 }
