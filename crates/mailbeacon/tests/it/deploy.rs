@@ -1,6 +1,8 @@
 //! `deploy/`: no container engine runs where this is tested. So all of it that can be read is read, and what is
 //! meant for the program is given to the program.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 mod containers;
 mod expressions;
 mod settings;
