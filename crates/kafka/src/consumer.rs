@@ -351,6 +351,10 @@ impl Consumer {
         }
         self.inner()
             .incremental_assign(&from)
+            .and_then(|()| {
+                // librdkafka remembers a pause from before the partition went away, for ever.
+                self.inner().resume(&from)
+            })
             .map_err(|e| KafkaError::fatal(format!("taking partitions of topic {}", self.topic), e))?;
         let mut state = self.lock();
         state.owned.extend(assigned.iter().map(|a| (a.partition, a.committed)));

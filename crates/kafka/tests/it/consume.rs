@@ -43,6 +43,7 @@ fn partitions_move_when_released_and_the_loser_is_fenced() {
     let old = consumer(&config, "move");
     assert_eq!(assigned(&old).len(), 4);
     messages(&old, 4);
+    (0..4).for_each(|partition| old.pause(partition).unwrap());
 
     let new = consumer(&config, "move");
     let mut gained = None;
@@ -89,6 +90,18 @@ fn partitions_move_when_released_and_the_loser_is_fenced() {
         owner.commit(partition, 1, "").unwrap();
         assert!(matches!(other.commit(partition, 0, ""), Err(CommitError::Fenced { .. })));
     }
+
+    // They come back, and a pause from before they went does not hold them.
+    assert!(new.close(crate::broker::PATIENCE));
+    let mut back: Vec<u32> = assigned(&old).iter().map(|a| a.partition).collect();
+    back.sort_unstable();
+    assert_eq!(back, revoked);
+    let producer = Producer::new(&config).unwrap();
+    send(&producer, &[0, 1, 2, 3]);
+    deliveries(&producer, 4);
+    let mut flowing: Vec<u32> = messages(&old, 2).iter().map(|m| m.partition).collect();
+    flowing.sort_unstable();
+    assert_eq!(flowing, revoked, "the others are paused still");
 }
 
 #[test]
@@ -115,10 +128,9 @@ fn whoever_does_not_release_in_time_loses() {
 
 #[test]
 fn a_member_that_the_broker_gave_up_is_fenced_by_its_generation() {
-    // The broker's own lower bound on a session is 6 s, on the interval between polls there is none.
     let mut config = filled("consume-zombie", &[0]);
-    config.poll_interval_max_ms = 6_000;
-    config.session_timeout_ms = 6_000;
+    config.poll_interval_max_ms = 2_000;
+    config.session_timeout_ms = 2_000;
     let zombie = consumer(&config, "zombie");
     assigned(&zombie);
     messages(&zombie, 1);

@@ -9,7 +9,7 @@ use crate::broker::{SLICE, assigned, consumer, deliveries, topic_at, until};
 #[test]
 fn everything_sent_around_an_outage_is_stored_once() {
     let mut broker = testkit::fresh_kafka(1);
-    let config = Config { session_timeout_ms: 6_000, ..topic_at(broker.bootstrap(), "outage", 2) };
+    let config = Config { session_timeout_ms: 2_000, ..topic_at(broker.bootstrap(), "outage", 2) };
     let producer = Producer::new(&config).unwrap();
     let reader = consumer(&config, "outage");
     assert_eq!(assigned(&reader).len(), 2);
