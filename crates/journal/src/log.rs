@@ -37,9 +37,8 @@ impl Log {
     /// Adds a frame to the group that the next write carries, unless there is no room for its class.
     ///
     /// `encode` gets the frame's edge id and sequence number and appends the payload to an empty buffer; it runs
-    /// under the log's lock, so it must not use the log. Wait
-    /// for [`Log::committed`] before telling anyone: without it, the frame is only in memory until the next
-    /// group, [`Log::flush`] or the drop of the log.
+    /// under the log's lock, so it must not use the log. Wait for [`Log::committed`] before telling anyone:
+    /// without it, the frame is only in memory until the next group, [`Log::flush`] or the drop of the log.
     pub fn append(
         &self,
         class: Class,

@@ -62,8 +62,9 @@ impl Reader {
             self.enter(&segment)?;
             let seed = frame::seed(segment.edge_id);
             while let Some(file) = &self.file
-                && let Some(found) =
-                    self.scan.peek(file, seed, segment.end).map_err(self.reading(&segment))?
+                && let Some(found) = self.scan.peek(file, seed, segment.end).map_err(|source| {
+                    JournalError::Io { action: "read", path: segment.path(&self.shared.dir), source }
+                })?
             {
                 let payload = found.bytes - FRAME_HEADER_BYTES;
                 if found.seq > self.skip_seq {
@@ -92,7 +93,8 @@ impl Reader {
     }
 
     /// Waits until something is committed beyond the read position. What is there may turn out to be damaged, or
-    /// done already after a [`Reader::seek`]: then one read yields nothing.
+    /// done already after a [`Reader::seek`]: then one read yields nothing. Does not resolve when the log is
+    /// gone and all is read.
     pub async fn readable(&mut self) {
         loop {
             let from = if self.file.is_some() { self.scan.offset } else { HEADER_BYTES };
@@ -167,11 +169,6 @@ impl Reader {
         self.file = Some(opened.map_err(JournalError::io("open", &path))?);
         self.scan.enter(HEADER_BYTES);
         Ok(())
-    }
-
-    fn reading(&self, segment: &Segment) -> impl FnOnce(io::Error) -> JournalError {
-        let path = segment.path(&self.shared.dir);
-        move |source| JournalError::Io { action: "read", path, source }
     }
 
     fn count_damage(&mut self, seq: u64) {

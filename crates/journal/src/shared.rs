@@ -133,8 +133,10 @@ impl State {
 }
 
 impl Shared {
-    /// Makes the outcome of a group known: to the reader, to the counters and to whoever waits.
+    /// Makes the outcome of a group known: to the counters, to the reader and to whoever waits. The counters
+    /// first, so that who learns of an outcome finds it counted.
     pub fn settle(&self, group: &Group, written: io::Result<u64>) {
+        self.count(group, &written);
         let mut state = lock(&self.state);
         state.settled_seq = group.last_seq;
         match written {
@@ -144,23 +146,33 @@ impl Shared {
                     active.end = end;
                 }
                 drop(state);
-                self.counters.frames.fetch_add(group.frames.iter().sum(), Relaxed);
-                self.counters.groups.fetch_add(1, Relaxed);
-                self.retry.succeeded();
                 self.readable.notify_one();
             }
             Err(error) => {
                 state.fail(group.first_seq, group.last_seq, WriteError::failed(&error));
                 drop(state);
-                self.counters.bytes.fetch_sub(group.bytes.len() as u64, Relaxed);
-                self.counters.write_errors.fetch_add(1, Relaxed);
-                for class in Class::ALL {
-                    self.counters.shed(class, Shed::Disk, group.frames[class as usize]);
-                }
-                self.retry.failed(&error);
             }
         }
         self.settled.notify_waiters();
+    }
+
+    fn count(&self, group: &Group, written: &io::Result<u64>) {
+        let counters = &self.counters;
+        match written {
+            Ok(_) => {
+                counters.frames.fetch_add(group.frames.iter().sum(), Relaxed);
+                counters.groups.fetch_add(1, Relaxed);
+                self.retry.succeeded();
+            }
+            Err(error) => {
+                counters.bytes.fetch_sub(group.bytes.len() as u64, Relaxed);
+                counters.write_errors.fetch_add(1, Relaxed);
+                for class in Class::ALL {
+                    counters.shed(class, Shed::Disk, group.frames[class as usize]);
+                }
+                self.retry.failed(error);
+            }
+        }
     }
 
     pub fn position(&self, seq: u64) -> Position {
