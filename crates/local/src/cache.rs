@@ -7,6 +7,7 @@ use rustix::fs::syncfs;
 
 use crate::LocalError;
 use crate::error::file;
+use crate::progress::Progress;
 
 /// A folder of fetched parts, shared by all programs of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,11 @@ impl Cache {
         fs::create_dir_all(&self.dir).map_err(file("create", &self.dir))?;
         let lock_path = self.dir.join(format!("{name}.lock"));
         let lock = File::create(&lock_path).map_err(file("create", &lock_path))?;
-        lock.lock().map_err(file("lock", &lock_path))?;
+        if lock.try_lock().is_err() {
+            let waiting = Progress::start(&format!("waiting for another program that fetches {name}"));
+            lock.lock().map_err(file("lock", &lock_path))?;
+            waiting.done();
+        }
         if whole.is_dir() {
             return Ok(whole);
         }

@@ -193,9 +193,10 @@ fn launch(
     fresh_log(&log)?;
     let (form, args) = command(found, dir);
     let process = Process::start(Spec { name: "clickhouse".into(), helper, form, args, dir, log })?;
-    process.wait_ready(READY_WAIT, || {
-        http::query(ports.http, "SELECT displayName()", PING_WAIT)
-            .is_ok_and(|answer| answer.trim_end() == name)
+    process.wait_ready(READY_WAIT, || match http::query(ports.http, "SELECT displayName()", PING_WAIT) {
+        Ok(answer) if answer.trim_end() == name => Ok(()),
+        Ok(answer) => Err(format!("port {} answers as {:?}, expected {name}", ports.http, answer.trim_end())),
+        Err(error) => Err(error.to_string()),
     })?;
     Ok(process)
 }
@@ -223,9 +224,10 @@ fn command(found: &Found, dir: &Path) -> (&'static str, Vec<OsString>) {
             ("engine", vec![library.into(), config, path, format!("--query={SERVE}").into()])
         }
         Found::Python(site) => {
-            // The Python module passes no options on, but reads `config.xml` in the working directory.
+            // The module passes no options on, but reads `config.xml` in the working directory. The format that it
+            // is given becomes that of every answer over HTTP which names none.
             let script = "import sys; sys.path.insert(0, sys.argv[1]); from chdb import _chdb; \
-                          _chdb.query(sys.argv[2], 'Null', path=sys.argv[3])";
+                          _chdb.query(sys.argv[2], 'TabSeparated', path=sys.argv[3])";
             let data = dir.join(config::DATA_DIR);
             let args = ["python3".into(), "-c".into(), script.into(), site.into(), SERVE.into(), data.into()];
             ("exec", args.into())

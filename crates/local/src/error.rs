@@ -106,12 +106,14 @@ pub enum LocalError {
         tail: String,
     },
     /// A part did not answer in time.
-    #[error("{program} was not ready after {waited_s} s; last lines of {}:\n{tail}", log.display())]
+    #[error("{program} was not ready after {waited_s} s: {missing}; last lines of {}:\n{tail}", log.display())]
     NotReady {
         /// The part.
         program: String,
         /// How long it was waited for.
         waited_s: u64,
+        /// What it lacked when it was last asked.
+        missing: String,
         /// Where its output is.
         log: PathBuf,
         /// The last lines of it.

@@ -275,7 +275,11 @@ impl Kafka {
     fn await_ready(&self, index: usize, expected: impl Fn(&[usize]) -> bool) -> Result<(), LocalError> {
         let Some(process) = &self.brokers[index].process else { return Ok(()) };
         let port = self.port(index);
-        process.wait_ready(READY_WAIT, || wire::brokers(port, ASK_WAIT).is_ok_and(|alive| expected(&alive)))
+        process.wait_ready(READY_WAIT, || match wire::brokers(port, ASK_WAIT) {
+            Ok(alive) if expected(&alive) => Ok(()),
+            Ok(alive) => Err(format!("it sees the brokers {alive:?} alive")),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// Runs a class of Kafka in the folder of broker `index`.

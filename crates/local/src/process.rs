@@ -170,33 +170,36 @@ impl Process {
     pub fn finish(&self, bound: Duration) -> Result<(), LocalError> {
         self.fate.lock().ending = true;
         if !self.wait(bound) {
-            return Err(self.not_ready(bound));
+            return Err(self.not_ready(bound, "still at work".into()));
         }
         let success = self.fate.lock().exit.is_some_and(|status| status.success());
         if success { Ok(()) } else { Err(self.ended()) }
     }
 
-    /// Waits until `ready` says so, the part ends, or `bound` is over.
-    pub fn wait_ready(&self, bound: Duration, mut ready: impl FnMut() -> bool) -> Result<(), LocalError> {
+    /// Waits until `ready` finds nothing missing, the part ends, or `bound` is over.
+    pub fn wait_ready(
+        &self,
+        bound: Duration,
+        mut ready: impl FnMut() -> Result<(), String>,
+    ) -> Result<(), LocalError> {
         const POLL: Duration = Duration::from_millis(25);
         let deadline = Instant::now() + bound;
         loop {
-            if ready() {
-                return Ok(());
-            }
+            let Err(missing) = ready() else { return Ok(()) };
             if self.wait(POLL) {
                 return Err(self.ended());
             }
             if Instant::now() >= deadline {
-                return Err(self.not_ready(bound));
+                return Err(self.not_ready(bound, missing));
             }
         }
     }
 
-    fn not_ready(&self, waited: Duration) -> LocalError {
+    fn not_ready(&self, waited: Duration, missing: String) -> LocalError {
         LocalError::NotReady {
             program: self.name.clone(),
             waited_s: waited.as_secs(),
+            missing,
             log: self.log.clone(),
             tail: tail(&self.log),
         }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use local::Cache;
 use local::engine::{self, Engine, EngineOptions};
 use local::kafka::{self, Kafka, KafkaOptions};
+use local::{Cache, LocalError};
 use tempfile::TempDir;
 
 /// The ClickHouse of this test binary, started when first asked for.
@@ -44,7 +44,7 @@ pub fn clickhouse_with(change: impl FnOnce(&mut EngineOptions)) -> Fresh<Engine>
     let dir = fresh_dir("clickhouse");
     let mut options = EngineOptions::new(dir.path().to_owned(), helper(), cache());
     change(&mut options);
-    Fresh { part: engine::start(options).expect("ClickHouse starts"), _dir: dir }
+    Fresh { part: started(engine::start(options)), _dir: dir }
 }
 
 /// The Kafka of this test binary, a single broker, started when first asked for; see [`topic`].
@@ -70,7 +70,7 @@ pub fn kafka_with(change: impl FnOnce(&mut KafkaOptions)) -> Fresh<Kafka> {
     let mut options = KafkaOptions::new(dir.path().to_owned(), helper(), cache());
     options.heap_mb = HEAP_MB;
     change(&mut options);
-    Fresh { part: kafka::start(options).expect("Kafka starts"), _dir: dir }
+    Fresh { part: started(kafka::start(options)), _dir: dir }
 }
 
 /// A part in a folder of its own; both go when it is dropped.
@@ -92,6 +92,11 @@ impl<T> DerefMut for Fresh<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.part
     }
+}
+
+/// What was started; in a test, what a part said in place of starting is read by a person.
+fn started<T>(start: Result<T, LocalError>) -> T {
+    start.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The `mailbeacon` program beside this test binary: it has the hidden subcommand that parts are run by.
@@ -137,8 +142,10 @@ fn root() -> &'static Path {
         let all = target_dir().join("testkit");
         let root = all.join(std::process::id().to_string());
         fs::create_dir_all(&all).expect("a folder below target can be created");
+        // One at a time, or a lock made but not yet taken would look abandoned to another binary.
+        let setup = File::create(all.join("setup.lock")).expect("a file below target can be created");
+        setup.lock().expect("a file below target can be locked");
         remove_abandoned(&all);
-        // The lock lies beside the folder: no moment exists in which the folder is there, but not locked.
         let lock = File::create(root.with_extension("lock")).expect("a file below target can be created");
         lock.lock().expect("a file below target can be locked");
         fs::create_dir_all(&root).expect("a folder below target can be created");

@@ -71,6 +71,7 @@ fn fetch_npm(into: &Path) -> Result<(), LocalError> {
     fetch::npm(package, &[LIBRARY], into)
 }
 
+/// By pip, which checks the wheel against the digest in the index.
 fn fetch_pypi(into: &Path) -> Result<(), LocalError> {
     let what = format!("chdb-core=={PYPI_VERSION}");
     let packed = into.join("pypi");
