@@ -60,7 +60,8 @@ pub enum Polled {
     Assigned(Vec<Assignment>),
     /// These partitions are to go elsewhere and wait for it: finish and commit what is under way, then
     /// [`Consumer::release`] them. Until then no partition of this consumer gets messages. Whoever takes longer
-    /// than `release_wait_ms` gets a `Lost` for the rest.
+    /// than `release_wait_ms` gets a `Lost` for the rest. They may be lost already (librdkafka #5604): then their
+    /// commit is fenced.
     Revoked(Vec<u32>),
     /// These partitions are no longer ours, and may already be somebody else's: drop everything of them.
     Lost(Vec<u32>),

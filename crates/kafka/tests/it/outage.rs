@@ -62,9 +62,10 @@ fn everything_sent_around_an_outage_is_stored_once() {
     });
     for partition in 0..2 {
         assert_eq!(reader.end(partition).unwrap(), 1_000, "and nothing twice");
-        until("a commit", || match reader.commit(partition, 1_000, "") {
+        let done = until("a commit", || match reader.commit(partition, 1_000, "") {
             Err(CommitError::Retry { .. }) => None,
-            done => Some(done.unwrap()),
+            done => Some(done),
         });
+        done.unwrap();
     }
 }
