@@ -50,7 +50,11 @@ Examples:
 
   # the same, with CPU per request of two processes, and every answered request held to one row
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 5000 --duration 30 \\
-      --pid edge=$EDGE --pid consumer=$CONSUMER --clickhouse http://127.0.0.1:8123 --freshness
+      --pid edge=$EDGE --pid consumer=$CONSUMER --clickhouse http://127.0.0.1:8123
+
+  # from request to visible row, at half of what the machine holds
+  loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 2500 --duration 30 \\
+      --clickhouse http://127.0.0.1:8123 --freshness
 
   # the highest rate with a p99 below 10 ms
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --find-max --rate 2000 --hold 5 --p99-ms 10
@@ -119,7 +123,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "URL", help_heading = "What to look at")]
     pub clickhouse: Option<String>,
     /// The database of the rows.
-    #[arg(long, default_value = "default", requires = "clickhouse", help_heading = "What to look at")]
+    #[arg(long, default_value = "mailbeacon", requires = "clickhouse", help_heading = "What to look at")]
     pub database: String,
     /// The table of the rows.
     #[arg(long, default_value = "events", requires = "clickhouse", help_heading = "What to look at")]
@@ -262,7 +266,7 @@ mod tests {
             options(&["--keys", "k", "--clickhouse", "http://127.0.0.1:8123", "--freshness"]).unwrap();
         assert_eq!(options.freshness, Some(5.0));
         assert!(options.target().unwrap().address.ip().is_loopback());
-        assert_eq!(options.clickhouse().unwrap().unwrap().table(), "`default`.`events`");
+        assert_eq!(options.clickhouse().unwrap().unwrap().table(), "`mailbeacon`.`events`");
     }
 
     #[test]
