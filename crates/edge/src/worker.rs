@@ -57,7 +57,6 @@ impl Worker {
             Ok(position) => position,
             Err(shed) => return self.counters.dropped(kind, shed.as_str()),
         };
-        // A write to the page cache needs no timer: it is done when it is polled.
         let wait = Duration::from_millis(self.config.commit_wait_ms);
         match tokio::time::timeout(wait, self.log.committed(position)).await {
             Ok(Ok(())) => (),
