@@ -1,6 +1,7 @@
 //! A batch: rows of one part, encoded as they come, with the positions of all that it took and of what it set aside.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::time::Instant;
 
 use enrich::Enricher;
@@ -61,21 +62,37 @@ pub struct Held {
 
 /// The highest sequence seen of each edge id, in one part. An event that does not rise above it comes a second
 /// time, or out of order: either way it is looked for in the store.
+///
+/// What came before this owner took the part over is not known. So the events of an edge id are looked for too, in
+/// the batch in which it is first seen.
 #[derive(Debug, Default)]
-pub struct Seen(HashMap<u64, u64>);
+pub struct Seen {
+    last: HashMap<u64, u64>,
+    /// Where the batch starts that is being filled, and the edge ids that it saw first.
+    batch: u64,
+    first: HashSet<u64>,
+}
 
 /// Edge ids that are remembered. An edge that restarts keeps its id: a fleet has one for each core.
 const EDGES_MAX: usize = 100_000;
 
 impl Seen {
-    fn is_new(&mut self, (edge_id, seq): EventId) -> bool {
-        if self.0.len() >= EDGES_MAX && !self.0.contains_key(&edge_id) {
-            self.0.clear();
+    fn is_new(&mut self, batch: u64, (edge_id, seq): EventId) -> bool {
+        if self.batch != batch {
+            self.batch = batch;
+            self.first.clear();
         }
-        let last = self.0.entry(edge_id).or_insert(0);
+        if self.last.len() >= EDGES_MAX && !self.last.contains_key(&edge_id) {
+            self.last.clear();
+        }
+        let Some(last) = self.last.get_mut(&edge_id) else {
+            self.last.insert(edge_id, seq);
+            self.first.insert(edge_id);
+            return false;
+        };
         let new = seq > *last;
         *last = seq.max(*last);
-        new
+        new && (self.first.is_empty() || !self.first.contains(&edge_id))
     }
 }
 
@@ -125,7 +142,7 @@ impl Batch {
             Ok(event) if event.kind == Kind::Unspecified => {
                 return self.set_aside(offset, "no kind".to_owned(), bytes);
             }
-            Ok(event) if !(0..RECEIVED_AT_MS_MAX).contains(&event.received_at_ms) => {
+            Ok(event) if !RECEIVED_AT_MS.contains(&event.received_at_ms) => {
                 return self.set_aside(offset, "receive time out of range".to_owned(), bytes);
             }
             Ok(event) => event,
@@ -133,7 +150,7 @@ impl Batch {
         };
         let id = (event.edge_id, event.seq);
         if let Some(seen) = seen {
-            let new = seen.is_new(id);
+            let new = seen.is_new(self.from, id);
             if event.replay || !new {
                 self.bytes += bytes.len() + size_of::<Held>();
                 let (received_at_ms, bytes) = (event.received_at_ms, bytes.to_vec());
@@ -149,7 +166,12 @@ impl Batch {
         let month = store::month(event.received_at_ms);
         let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
         block.push(&row(event, &enriched, &self.part, offset));
-        self.bytes += event.user_agent.len() + event.target.len() + ROW_BYTES;
+        self.bytes += ROW_BYTES
+            + event.user_agent.len()
+            + event.target.len()
+            + event.referer.len()
+            + event.accept_language.len()
+            + event.host.len();
     }
 
     fn set_aside(&mut self, offset: u64, reason: String, bytes: &[u8]) {
@@ -196,8 +218,118 @@ impl Batch {
     }
 }
 
-/// What a row takes beside its longest texts: the fixed columns and usual lengths of the other texts.
+/// What a row takes beside its longest texts: the fixed columns, and the bounded texts that enrichment adds.
 const ROW_BYTES: usize = 400;
 
-/// 2100-01-01: what the store's times can bear.
-const RECEIVED_AT_MS_MAX: i64 = 4_102_444_800_000;
+/// 1970 to 2100: the store's times end in 2106, and the time to live of a row has to fit before that.
+const RECEIVED_AT_MS: Range<i64> = 0..4_102_444_800_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use enrich::Tables;
+
+    use super::*;
+
+    const AT_MS: i64 = 1_764_000_000_000;
+
+    fn enricher() -> Enricher {
+        Enricher::new(Arc::new(Tables::load(&[]).unwrap()))
+    }
+
+    fn message(events: &[Event<'_>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for event in events {
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            Frames::push(&mut out, &bytes);
+        }
+        out
+    }
+
+    fn event(edge_id: u64, seq: u64) -> Event<'static> {
+        Event { edge_id, seq, kind: Kind::Open, received_at_ms: AT_MS, ..Event::default() }
+    }
+
+    fn batch() -> Batch {
+        Batch::new(Part { topic: Arc::from("t"), number: 3 }, 10)
+    }
+
+    #[test]
+    fn an_edge_is_new_only_after_the_batch_that_saw_it_first() {
+        let (mut enricher, mut seen) = (enricher(), Seen::default());
+        let mut first = batch();
+        first.take(&mut enricher, &mut seen, 10, Payload::Batch(&message(&[event(1, 5), event(1, 6)])));
+        assert_eq!((first.rows(), first.held.len()), (0, 2), "they may be stored by the owner before");
+        let mut second = Batch::new(first.part.clone(), 11);
+        let events = [event(1, 7), event(1, 6), event(2, 1), event(1, 9), event(2, 2)];
+        second.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(&events)));
+        let held: Vec<EventId> = second.held.iter().map(|held| held.id).collect();
+        assert_eq!(second.rows(), 2);
+        assert_eq!(held, [(1, 6), (2, 1), (2, 2)]);
+        second.settle(&mut enricher, &HashSet::from([(1, 6)]));
+        assert_eq!(second.counts(), Counts { stored: 4, duplicate: 1, dead: 0 });
+        let mut third = Batch::new(first.part.clone(), 12);
+        third.take(&mut enricher, &mut seen, 12, Payload::Batch(&message(&[event(2, 3), event(2, 3)])));
+        assert_eq!((third.rows(), third.held.len()), (1, 1));
+        third.settle(&mut enricher, &HashSet::new());
+        assert_eq!(third.counts(), Counts { stored: 1, duplicate: 1, dead: 0 }, "twice in one batch");
+    }
+
+    #[test]
+    fn more_edges_than_are_remembered_are_looked_for_again() {
+        let mut seen = Seen::default();
+        for edge in 0..EDGES_MAX as u64 {
+            assert!(!seen.is_new(1, (edge, 5)));
+        }
+        assert!(seen.is_new(2, (7, 6)));
+        assert!(!seen.is_new(3, (EDGES_MAX as u64, 1)), "the one too many");
+        assert!(!seen.is_new(4, (7, 7)), "all are forgotten, and so looked for");
+        assert!(seen.is_new(5, (7, 8)));
+    }
+
+    #[test]
+    fn positions_follow_messages_and_not_what_is_in_them() {
+        let (mut enricher, mut seen, mut batch) = (enricher(), Seen::default(), batch());
+        assert!(batch.is_empty());
+        batch.take(&mut enricher, &mut seen, 14, Payload::Batch(&[]));
+        assert_eq!((batch.from, batch.to, batch.events()), (14, 15, 0), "an empty message is passed, too");
+        let last = event::mark_replay;
+        let mut replayed = Vec::new();
+        event(1, 1).encode(&mut replayed);
+        last(&mut replayed);
+        let mut payload = Vec::new();
+        Frames::push(&mut payload, &replayed);
+        Frames::push(&mut payload, b"\xff");
+        batch.take(&mut enricher, &mut seen, 20, Payload::Batch(&payload));
+        assert_eq!((batch.from, batch.to), (14, 21), "gaps belong to the range");
+        assert_eq!((batch.rows(), batch.held.len(), batch.dead.len()), (0, 1, 1));
+        assert_eq!(batch.dead[0].offset, 20);
+        let mut cut = message(&[event(1, 2)]);
+        cut.push(9);
+        batch.take(&mut enricher, &mut seen, 21, Payload::Batch(&cut));
+        assert_eq!((batch.dead.len(), batch.held.len()), (2, 1), "all of the message is set aside");
+        assert_eq!(batch.dead[1].bytes, cut);
+    }
+
+    #[test]
+    fn bytes_are_near_what_a_block_really_takes() {
+        let (mut enricher, mut batch) = (enricher(), batch());
+        let long = "x".repeat(250);
+        for seq in 1..=100 {
+            let event = Event {
+                user_agent: &long,
+                referer: &long,
+                host: &long,
+                accept_language: &long,
+                ..event(1, seq)
+            };
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            batch.take(&mut enricher, &mut Seen::default(), seq, Payload::Event(&bytes));
+        }
+        let real: usize = batch.blocks.values().map(Block::bytes).sum();
+        assert!(batch.bytes() >= real && batch.bytes() < 2 * real, "{} for {real}", batch.bytes());
+    }
+}

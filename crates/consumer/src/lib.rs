@@ -16,4 +16,6 @@ mod writer;
 pub use config::Config;
 pub use metrics::METRICS;
 pub use pipeline::run;
-pub use source::{CommitError, DeadLetter, JournalSource, KafkaSource, Part, Payload, Polled, Source, SourceError};
+pub use source::{
+    CommitError, DeadLetter, JournalSource, KafkaSource, Part, Payload, Polled, Source, SourceError, Taken,
+};

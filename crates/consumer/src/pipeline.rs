@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use enrich::{Enricher, Tables};
 use metrics::{counter, gauge, histogram};
-use store::Store;
+use store::{Store, StoreError};
+use telemetry::Health;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -25,9 +26,9 @@ use tracing::{error, info, warn};
 use crate::batch::{Batch, EventId};
 use crate::config::Config;
 use crate::intent::Intent;
-use crate::lane::{Flight, Lane};
-use crate::source::{Part, Polled, Source, SourceError};
-use crate::writer::{self, Prepared, Sealed};
+use crate::lane::{Bill, Bound, Flight, Lane};
+use crate::source::{CommitError, Part, Polled, Source, SourceError, Taken};
+use crate::writer::{self, Prepared, Sealed, Unwritten};
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);
@@ -35,17 +36,22 @@ const POLL_WAIT: Duration = Duration::from_millis(20);
 const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// How long a part that is to be given up may take to finish what is in flight.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
-/// After an error of the source or of a commit.
+/// After an error of the source.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
+/// Dead letters that are kept at a time, and their bytes: the source is polled in between.
+const LETTERS_AT_ONCE: usize = 500;
+const LETTERS_BYTES_AT_ONCE: usize = 4 << 20;
 
 /// What a task that ran beside the pipeline came to.
 enum Done {
-    Prepared(Result<Prepared, store::StoreError>),
-    Written,
+    Prepared(Result<Prepared, StoreError>),
+    /// How many blocks were found stored, with views that may lack them.
+    Written(Result<u64, Box<Unwritten>>),
 }
 
 /// Runs until `shutdown` (then finishes what it has taken, within `drain_ms`) or until the source fails for good.
-/// Blocks the calling thread; reads and writes of the store run on `runtime`.
+/// Blocks the calling thread; reads and writes of the store run on `runtime`. The part `consumer` of `health` is
+/// unready while a partition stands still.
 ///
 /// # Errors
 /// When the source cannot go on: an operator must act. Nothing is lost; the next start goes on where this ended.
@@ -55,40 +61,50 @@ pub fn run(
     store: Arc<Store>,
     tables: Arc<Tables>,
     runtime: &Handle,
+    health: &Health,
     shutdown: &CancellationToken,
 ) -> Result<(), SourceError> {
     let (results, done) = channel();
     let mut pipeline = Pipeline {
         config: config.clone(),
-        store,
         enricher: Enricher::new(tables),
-        runtime: runtime.clone(),
         lanes: HashMap::new(),
-        results,
         epoch: 0,
+        aside: Aside { store, runtime: runtime.clone(), results },
     };
     let mut stop_at = None;
     loop {
+        let settled = pipeline.lanes.values().all(Lane::is_settled);
         let mut took = false;
         let mut leaving = Vec::new();
-        let polled = source.poll(POLL_WAIT, &mut |polled| match polled {
-            Polled::Message { part, offset, payload } => {
-                took = true;
-                if let Some(lane) = pipeline.lanes.get_mut(part) {
-                    lane.take(&mut pipeline.enricher, &pipeline.config, offset, payload);
+        let polled = source.poll(POLL_WAIT, &mut |polled| {
+            took = true;
+            match polled {
+                Polled::Message { part, offset, payload } => {
+                    let Some(lane) = pipeline.lanes.get_mut(part) else { return Taken::Room };
+                    lane.take(&mut pipeline.enricher, offset, payload);
+                    if lane.is_full() {
+                        return Taken::Full;
+                    }
                 }
+                Polled::Assigned { part, committed, note } => pipeline.assign(part, committed, &note),
+                Polled::Ended(part) => pipeline.lanes.get_mut(part).into_iter().for_each(Lane::end),
+                Polled::Revoked(parts) => leaving.extend(parts),
+                Polled::Lost(parts) => pipeline.lose(&parts),
+                Polled::Left(parts) => parts.iter().for_each(|part| _ = pipeline.lanes.remove(part)),
             }
-            Polled::Assigned { part, committed, note } => pipeline.assign(part, committed, &note),
-            Polled::Revoked(parts) => leaving.extend(parts),
-            Polled::Lost(parts) => parts.iter().for_each(|part| pipeline.drop_lane(part)),
+            Taken::Room
         });
-        match polled {
+        match &polled {
             Ok(()) => (),
             Err(cause) if cause.retry => {
                 warn!(%cause, "failed to read the source, trying again");
                 std::thread::park_timeout(RETRY_WAIT);
             }
-            Err(cause) => return Err(cause),
+            Err(cause) => {
+                health.set("consumer", Err(&cause.what));
+                return polled;
+            }
         }
         while let Ok((part, epoch, result)) = done.try_recv() {
             pipeline.follow_up(&part, epoch, result);
@@ -98,13 +114,14 @@ pub fn run(
         }
         let hurry = shutdown.is_cancelled();
         pipeline.advance(source.as_mut(), hurry);
-        pipeline.show();
+        pipeline.show(health, polled.err());
         if hurry {
-            let stop_at =
-                *stop_at.get_or_insert_with(|| Instant::now() + Duration::from_millis(pipeline.config.drain_ms));
-            let empty = pipeline.lanes.values().all(Lane::is_settled) && !(took && source.drains());
-            if empty || Instant::now() >= stop_at {
-                info!(finished = empty, "consumer ended");
+            let stop_at = *stop_at
+                .get_or_insert_with(|| Instant::now() + Duration::from_millis(pipeline.config.drain_ms));
+            // Settled before the poll, and the poll brought nothing: there is nothing more.
+            let finished = settled && !(took && source.drains());
+            if finished || Instant::now() >= stop_at {
+                info!(finished, "consumer ended");
                 return Ok(());
             }
         }
@@ -113,85 +130,87 @@ pub fn run(
 
 struct Pipeline {
     config: Config,
-    store: Arc<Store>,
     enricher: Enricher,
-    runtime: Handle,
     lanes: HashMap<Part, Lane>,
-    results: Sender<(Part, u64, Done)>,
     /// Counts assignments: a result of an earlier ownership of a part is nobody's.
     epoch: u64,
+    aside: Aside,
+}
+
+/// What the tasks that run beside the pipeline need.
+struct Aside {
+    store: Arc<Store>,
+    runtime: Handle,
+    results: Sender<(Part, u64, Done)>,
 }
 
 impl Pipeline {
     fn assign(&mut self, part: Part, committed: Option<u64>, note: &str) {
-        let intent = match Intent::read(note, committed) {
-            Ok(intent) => intent,
-            Err(cause) => {
-                // Going on would guess at boundaries: the part stands still until an operator looks.
-                error!(%cause, partition = part.number, "cannot take over this partition");
-                return;
-            }
-        };
         self.epoch += 1;
-        info!(topic = &*part.topic, partition = part.number, committed, pending = intent.is_some(), "assigned");
-        self.lanes.insert(part.clone(), Lane::new(part, self.epoch, committed, intent));
+        let (intent, trouble) = match Intent::read(note, committed) {
+            Ok(intent) => (intent, None),
+            // Going on would guess at boundaries: the part stands still until an operator looks.
+            Err(cause) => (None, Some(cause.to_string())),
+        };
+        info!(
+            topic = &*part.topic,
+            partition = part.number,
+            committed,
+            pending = intent.is_some(),
+            "assigned"
+        );
+        let mut lane = Lane::new(part.clone(), self.epoch, committed, intent, self.bound());
+        if let Some(cause) = trouble {
+            error!(cause, partition = part.number, "cannot take over this partition");
+            lane.halt(cause);
+        }
+        self.lanes.insert(part, lane);
     }
 
-    fn drop_lane(&mut self, part: &Part) {
-        if self.lanes.remove(part).is_some() {
-            counter!("consumer_fenced_partitions_total").increment(1);
+    /// Drops what another owner has by now.
+    fn lose(&mut self, parts: &[Part]) {
+        for part in parts {
+            if self.lanes.remove(part).is_some() {
+                warn!(partition = part.number, "partition lost");
+                counter!("consumer_fenced_partitions_total").increment(1);
+            }
         }
     }
 
     /// Moves every part on as far as it can go without waiting.
     fn advance(&mut self, source: &mut dyn Source, hurry: bool) {
         let now = Instant::now();
-        let bytes_max = self.batch_bytes_max();
+        let bound = self.bound();
         let linger = Duration::from_millis(self.config.linger_ms);
         let stop = hurry && !source.drains();
-        let mut fenced = Vec::new();
         for (part, lane) in &mut self.lanes {
-            lane.bytes_max = bytes_max;
+            lane.bound = bound;
             lane.seal_when_due(now, linger, hurry);
             lane.pause_when_full(source, stop);
             if now < lane.retry_at {
                 continue;
             }
-            let next = match lane.flight.take() {
+            lane.flight = match lane.flight.take() {
                 None => match lane.ready.take() {
-                    Some(batch) => Some(prepare(&self.store, &self.runtime, &self.results, lane, source, batch)),
+                    Some(batch) => Some(self.aside.prepare(lane, source, batch)),
                     None => {
                         let idle = hurry || now.duration_since(lane.written_at) >= IDLE_COMMIT_AFTER;
                         if let Some(offset) = lane.unacknowledged().filter(|_| idle) {
-                            match source.commit(part, offset, "") {
-                                Ok(()) => lane.committed = Some(offset),
-                                Err(cause) => lane.commit_failed(part, &cause, &mut fenced),
-                            }
+                            commit(source, part, lane, offset, "");
                         }
                         None
                     }
                 },
-                Some(Flight::Unread(batch)) => {
-                    Some(prepare(&self.store, &self.runtime, &self.results, lane, source, batch))
-                }
-                Some(Flight::Intending { batch, intent, tried_on }) => {
-                    match source.commit(part, intent.from, &intent.to_string()) {
-                        Ok(()) => {
-                            lane.committed = Some(intent.from);
-                            Some(write(&self.store, &self.runtime, &self.results, lane, batch, tried_on))
-                        }
-                        Err(cause) => {
-                            lane.commit_failed(part, &cause, &mut fenced);
-                            Some(Flight::Intending { batch, intent, tried_on })
-                        }
+                Some(Flight::Unread(batch)) => Some(self.aside.prepare(lane, source, batch)),
+                Some(Flight::Intending { batch, intent, again }) => {
+                    match commit(source, part, lane, intent.from, &intent.to_string()) {
+                        true => Some(self.aside.write(lane, batch, intent, again)),
+                        false => Some(Flight::Intending { batch, intent, again }),
                     }
                 }
+                Some(Flight::Unwritten(sealed, bill)) => Some(self.aside.write_again(lane, *sealed, bill)),
                 under_way => under_way,
             };
-            lane.flight = next;
-        }
-        for part in fenced {
-            self.drop_lane(&part);
         }
     }
 
@@ -202,24 +221,30 @@ impl Pipeline {
             (Some(Flight::Preparing(mut batch)), Done::Prepared(Ok(prepared))) => {
                 batch.settle(&mut self.enricher, &prepared.stored);
                 // A range that was intended before keeps its note: it says which server may have its rows.
-                let again = lane.rerun.take_if(|intent| intent.to == batch.to);
-                let server_started = again.map_or(prepared.server_started, |intent| intent.server_started);
+                let before = lane.rerun.take_if(|intent| intent.to == batch.to);
+                let server_started = before.map_or(prepared.server_started, |intent| intent.server_started);
                 let intent = Intent { from: batch.from, to: batch.to, server_started };
-                Some(Flight::Intending { batch, intent, tried_on: again.map(|intent| intent.server_started) })
+                Some(Flight::Intending { batch, intent, again: before.is_some() })
             }
             (Some(Flight::Preparing(batch)), Done::Prepared(Err(cause))) => {
-                warn!(%cause, "clickhouse cannot be asked, trying again");
-                lane.retry_at = Instant::now() + lane.backoff.next();
+                lane.failed(format!("clickhouse cannot be asked: {cause}"));
                 Some(Flight::Unread(batch))
             }
-            (Some(Flight::Writing { to, counts, since }), Done::Written) => {
-                counter!("consumer_stored_events_total").increment(counts.stored);
-                counter!("consumer_duplicate_events_total").increment(counts.duplicate);
-                counter!("consumer_dead_lettered_events_total").increment(counts.dead);
+            (Some(Flight::Writing(bill)), Done::Written(Ok(unverified))) => {
+                counter!("consumer_stored_events_total").increment(bill.counts.stored);
+                counter!("consumer_duplicate_events_total").increment(bill.counts.duplicate);
+                counter!("consumer_dead_lettered_events_total").increment(bill.counts.dead);
+                counter!("consumer_unverified_batches_total").increment(unverified);
                 counter!("consumer_batches_total").increment(1);
-                histogram!("consumer_write_seconds").record(since.elapsed().as_secs_f64());
-                lane.written(to);
+                histogram!("consumer_write_seconds").record(bill.since.elapsed().as_secs_f64());
+                lane.written(bill.to);
                 None
+            }
+            (Some(Flight::Writing(bill)), Done::Written(Err(unwritten))) => {
+                let Unwritten { sealed, cause } = *unwritten;
+                counter!("consumer_insert_retries_total", "class" => cause.class()).increment(1);
+                lane.failed(cause.to_string());
+                Some(Flight::Unwritten(Box::new(sealed), bill))
             }
             (flight, _) => flight,
         };
@@ -230,9 +255,8 @@ impl Pipeline {
     fn give_up(&mut self, source: &mut dyn Source, done: &Receiver<(Part, u64, Done)>, parts: &[Part]) {
         let deadline = Instant::now() + RELEASE_WAIT;
         let writing = |lanes: &HashMap<Part, Lane>| {
-            parts.iter().any(|part| {
-                lanes.get(part).is_some_and(|lane| matches!(lane.flight, Some(Flight::Writing { .. })))
-            })
+            let is_writing = |lane: &Lane| matches!(lane.flight, Some(Flight::Writing(_)));
+            parts.iter().any(|part| lanes.get(part).is_some_and(is_writing))
         };
         while writing(&self.lanes) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -240,80 +264,121 @@ impl Pipeline {
             self.follow_up(&part, epoch, result);
         }
         for part in parts {
-            let Some(lane) = self.lanes.remove(part) else { continue };
-            if let (None, Some(offset)) = (&lane.flight, lane.unacknowledged())
-                && let Err(cause) = source.commit(part, offset, "")
-            {
-                warn!(%cause, partition = part.number, "failed to commit before giving a partition up");
+            let Some(mut lane) = self.lanes.remove(part) else { continue };
+            let written = !matches!(lane.flight, Some(Flight::Writing(_) | Flight::Unwritten(..)));
+            if let Some(offset) = lane.unacknowledged().filter(|_| written) {
+                commit(source, part, &mut lane, offset, "");
             }
         }
         source.release(parts);
         info!(count = parts.len(), "partitions given up");
     }
 
-    /// A part may have three batches: one that fills, one that waits, one that is being written.
-    fn batch_bytes_max(&self) -> usize {
-        self.config.memory_bytes_max / (3 * self.lanes.len().max(1))
+    /// A part may have a batch that fills, one that waits and one that is written, which is there twice while it is
+    /// being finished.
+    fn bound(&self) -> Bound {
+        let bytes_max = self.config.memory_bytes_max / (4 * self.lanes.len().max(1));
+        Bound { rows_max: self.config.batch_rows_max, bytes_max }
     }
 
-    fn show(&self) {
+    fn show(&self, health: &Health, source: Option<SourceError>) {
         let inflight: usize = self.lanes.values().map(Lane::events).sum();
         gauge!("consumer_inflight_events").set(inflight as f64);
         gauge!("consumer_owned_partitions").set(self.lanes.len() as f64);
+        let mut stalled: Vec<(&Part, &String)> =
+            self.lanes.iter().filter_map(|(part, lane)| Some((part, lane.trouble.as_ref()?))).collect();
+        gauge!("consumer_stalled_partitions").set(stalled.len() as f64);
+        stalled.sort();
+        match (source, stalled.first()) {
+            (Some(cause), _) => health.set("consumer", Err(&cause.what)),
+            (None, Some((part, why))) => {
+                health.set("consumer", Err(&format!("partition {} stands still: {why}", part.number)));
+            }
+            (None, None) => health.set("consumer", Ok(())),
+        }
     }
 }
 
-/// Keeps aside what cannot be read, then asks the store what must be known before the intent.
-fn prepare(
-    store: &Arc<Store>,
-    runtime: &Handle,
-    results: &Sender<(Part, u64, Done)>,
-    lane: &mut Lane,
-    source: &mut dyn Source,
-    mut batch: Batch,
-) -> Flight {
-    while let Some(letter) = batch.dead.last() {
-        if let Err(cause) = source.dead_letter(letter) {
-            warn!(%cause, "failed to keep a dead letter, trying again");
-            lane.retry_at = Instant::now() + lane.backoff.next();
+impl Aside {
+    /// Keeps aside what cannot be read, then asks the store what must be known before the intent.
+    fn prepare(&self, lane: &mut Lane, source: &mut dyn Source, mut batch: Batch) -> Flight {
+        if !batch.dead.is_empty() {
+            put_aside(lane, source, &mut batch);
             return Flight::Unread(batch);
         }
-        warn!(partition = letter.part.number, offset = letter.offset, reason = letter.reason, "dead letter");
-        batch.dead_lettered += 1;
-        batch.dead.pop();
+        let held: Vec<(EventId, i64)> =
+            batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
+        let (store, part, range) = (self.store.clone(), batch.part.clone(), (batch.from, batch.to));
+        self.spawn(lane, async move { Done::Prepared(writer::prepare(&store, &part, range, &held).await) });
+        Flight::Preparing(batch)
     }
-    let held: Vec<(EventId, i64)> = batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
-    let (store, part, range) = (store.clone(), batch.part.clone(), (batch.from, batch.to));
-    let (results, epoch) = (results.clone(), lane.epoch);
-    runtime.spawn(async move {
-        let prepared = writer::prepare(&store, &part, range, &held).await;
-        // The pipeline may have ended: then nobody wants to know.
-        let _ = results.send((part, epoch, Done::Prepared(prepared)));
-    });
-    Flight::Preparing(batch)
+
+    fn write(&self, lane: &Lane, mut batch: Batch, intent: Intent, again: bool) -> Flight {
+        let bill = Bill { to: batch.to, counts: batch.counts(), since: batch.since };
+        let sealed = Sealed {
+            part: batch.part,
+            from: batch.from,
+            to: batch.to,
+            blocks: batch.blocks.iter_mut().map(|(month, block)| (*month, block.finish())).collect(),
+            server_started: intent.server_started,
+            uncertain: again,
+            burnt: 0,
+        };
+        self.write_again(lane, sealed, bill)
+    }
+
+    fn write_again(&self, lane: &Lane, sealed: Sealed, bill: Bill) -> Flight {
+        let store = self.store.clone();
+        self.spawn(lane, async move { Done::Written(writer::write(&store, sealed).await) });
+        Flight::Writing(bill)
+    }
+
+    fn spawn(&self, lane: &Lane, work: impl Future<Output = Done> + Send + 'static) {
+        let (results, part, epoch) = (self.results.clone(), lane.batch.part.clone(), lane.epoch);
+        self.runtime.spawn(async move {
+            // The pipeline may have ended: then nobody wants to know.
+            let _ = results.send((part, epoch, work.await));
+        });
+    }
 }
 
-fn write(
-    store: &Arc<Store>,
-    runtime: &Handle,
-    results: &Sender<(Part, u64, Done)>,
-    lane: &Lane,
-    mut batch: Batch,
-    tried_on: Option<i64>,
-) -> Flight {
-    let flight = Flight::Writing { to: batch.to, counts: batch.counts(), since: batch.since };
-    let sealed = Sealed {
-        part: batch.part.clone(),
-        from: batch.from,
-        to: batch.to,
-        blocks: batch.blocks.iter_mut().map(|(month, block)| (*month, block.rows(), block.finish())).collect(),
-        tried_on,
+/// Keeps the next dead letters of a batch. It goes on when they are all kept.
+fn put_aside(lane: &mut Lane, source: &mut dyn Source, batch: &mut Batch) {
+    if lane.is_unreadable(batch) {
+        return lane.failed("too many messages in a row cannot be read".to_owned());
+    }
+    let mut bytes = 0;
+    let fits = |letter: &&crate::source::DeadLetter| {
+        bytes += letter.bytes.len();
+        bytes <= LETTERS_BYTES_AT_ONCE
     };
-    let (store, results, epoch) = (store.clone(), results.clone(), lane.epoch);
-    runtime.spawn(async move {
-        let part = sealed.part.clone();
-        writer::write(&store, sealed).await;
-        let _ = results.send((part, epoch, Done::Written));
-    });
-    flight
+    let count = batch.dead.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
+    if let Err(cause) = source.dead_letters(&batch.dead[..count]) {
+        return lane.failed(format!("dead letters cannot be kept: {cause}"));
+    }
+    for letter in batch.dead.drain(..count) {
+        warn!(partition = letter.part.number, offset = letter.offset, reason = letter.reason, "dead letter");
+    }
+    batch.dead_lettered += count as u64;
+    lane.put_aside(batch, count);
+}
+
+/// Commits; when that fails the part waits. Being fenced alone drops nothing: while a group is rearranged, commits
+/// are refused for parts that stay, too. Nothing is written without the commit, and a part that is gone is lost.
+fn commit(source: &mut dyn Source, part: &Part, lane: &mut Lane, offset: u64, note: &str) -> bool {
+    match source.commit(part, offset, note) {
+        Ok(()) => {
+            lane.committed = Some(offset);
+            lane.went_well();
+            true
+        }
+        Err(cause) => {
+            if let CommitError::Fatal(_) = cause {
+                error!(%cause, partition = part.number, "commit refused");
+            }
+            counter!("consumer_commit_retries_total").increment(1);
+            lane.failed(format!("commit: {cause}"));
+            false
+        }
+    }
 }

@@ -39,11 +39,24 @@ pub enum Polled<'a> {
         /// What it holds.
         payload: Payload<'a>,
     },
+    /// Nothing more will come of this part. Another follows once all of it is acknowledged.
+    Ended(&'a Part),
     /// These parts are to be given up: what is in flight may be finished within a bound, then
     /// [`Source::release`] must be called.
     Revoked(Vec<Part>),
     /// These parts are someone else's already: drop everything of them.
     Lost(Vec<Part>),
+    /// These parts ended and all of them is acknowledged: they are no more.
+    Left(Vec<Part>),
+}
+
+/// What the pipeline says to what it was handed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It has room for more.
+    Room,
+    /// It has not: the source is told by [`Source::pause`] what to hold back, after this poll.
+    Full,
 }
 
 /// What a message holds.
@@ -90,9 +103,11 @@ pub struct SourceError {
 /// Why a commit did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The part has another owner: drop everything of it.
-    #[error("fenced: the partition has another owner")]
-    Fenced,
+    /// Not by this member in this generation of the group. The part may have another owner; or the group is being
+    /// rearranged and the part stays: then the same commit goes through when that is over. Which of the two it is, a
+    /// poll tells ([`Polled::Lost`]).
+    #[error("fenced: {0}")]
+    Fenced(String),
     /// It may work later.
     #[error("{0}")]
     Retry(String),
@@ -103,11 +118,12 @@ pub enum CommitError {
 
 /// Where events come from, and where is written how far they are done.
 pub trait Source: Send {
-    /// Hands over what there is; waits at most `wait` when there is nothing.
+    /// Hands over what there is; waits at most `wait` when there is nothing. After a [`Taken::Full`] it hands over
+    /// little more: no other message of Kafka, the rest of a read of a journal.
     ///
     /// # Errors
     /// When the source cannot be read. With `retry` the next call may be better.
-    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>)) -> Result<(), SourceError>;
+    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>) -> Taken) -> Result<(), SourceError>;
 
     /// Makes durable that everything before `offset` is done, with a note beside it. Fenced: only the owner of the
     /// part can.
@@ -125,8 +141,8 @@ pub trait Source: Send {
     /// Keeps bytes aside; returns when that is durable.
     ///
     /// # Errors
-    /// When they could not be kept: the offset must not be passed.
-    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), SourceError>;
+    /// When they could not be kept, or only some: the offsets must not be passed.
+    fn dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SourceError>;
 
     /// Whether a shutdown waits until the source is empty: so for the journal, which nobody else will read.
     fn drains(&self) -> bool;

@@ -1,18 +1,17 @@
-//! Writes one batch: each month's block under a token of its own, again and again until it is known to be stored.
+//! Writes one batch: each month's block under a token of its own. Every call is one attempt; the pipeline waits and
+//! calls again until the batch is known to be stored, since passing what cannot be written would lose it.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use metrics::counter;
-use store::{InsertError, Range, Store};
-use tracing::{error, warn};
+use store::{InsertError, Range, Store, StoreError};
 
 use crate::batch::EventId;
 use crate::source::Part;
 
 /// A batch that is about to be written.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sealed {
     /// Where it comes from.
     pub part: Part,
@@ -20,62 +19,104 @@ pub struct Sealed {
     pub from: u64,
     /// Past the last offset.
     pub to: u64,
-    /// Month, rows, and the block's bytes, which every attempt sends unchanged.
-    pub blocks: Vec<(u32, usize, Bytes)>,
-    /// When the server of the first attempt was started, if an earlier attempt may have been made.
-    pub tried_on: Option<i64>,
+    /// Month and the block's bytes, which every attempt sends unchanged. Those that are stored are gone from here.
+    pub blocks: Vec<(u32, Bytes)>,
+    /// When the server was started that the first attempt went to, Unix seconds.
+    pub server_started: i64,
+    /// An attempt may have been made, here or by an earlier owner: look before sending.
+    pub uncertain: bool,
+    /// How many tokens the server turned out to know without their rows.
+    pub burnt: u32,
 }
 
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// How far two readings of a server's start may lie apart: it is worked out from an uptime in whole seconds.
-const START_TOLERANCE_S: i64 = 2;
+/// An attempt that did not end with everything stored.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// What is left of the batch.
+    pub sealed: Sealed,
+    /// Why.
+    pub cause: WriteError,
+}
 
-/// Returns when every row of the batch is stored exactly once. Errors are waited out: what cannot be written
-/// stops its part, since passing it would lose it.
-pub async fn write(store: &Store, batch: Sealed) {
-    let shard = shard(store, &batch.part);
-    for (month, rows, block) in &batch.blocks {
-        let range = Range {
-            source: &batch.part.topic,
-            part: batch.part.number,
-            from: batch.from,
-            to: batch.to,
-            month: *month,
-        };
-        let token = token(&batch, *month);
-        let mut tried_on = batch.tried_on;
-        let mut backoff = Backoff::new();
-        loop {
-            // The outcome of an earlier attempt is unknown: look before sending again.
-            if let Some(tried_on) = tried_on {
-                match already_stored(store, shard, &range, tried_on).await {
-                    Ok(true) => {
-                        counter!("consumer_unverified_batches_total").increment(1);
-                        break;
-                    }
-                    Ok(false) => (),
-                    Err(cause) => {
-                        warn!(%cause, "failed to look for a batch");
-                        tokio::time::sleep(backoff.next()).await;
-                        continue;
-                    }
-                }
-            }
-            let started = store.started(shard).await.ok();
-            let cause = match store.insert(shard, &token, block).await {
-                Ok(()) => break,
-                Err(cause) => cause,
-            };
-            tried_on = tried_on.or(started).or(Some(0));
-            counter!("consumer_insert_retries_total", "class" => class(&cause)).increment(1);
-            match &cause {
-                InsertError::Retry(_) => warn!(%cause, "failed to insert, trying again"),
-                _ => error!(%cause, rows, "insert refused: this partition stands still until it is taken"),
-            }
-            tokio::time::sleep(backoff.next()).await;
+/// Why a block is not known to be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The server did not take it, or did not say.
+    #[error(transparent)]
+    Insert(#[from] InsertError),
+    /// The server could not be asked what it has.
+    #[error("cannot look for a batch: {0}")]
+    Ask(#[from] StoreError),
+    /// It noted the token and died before it had the rows. Another token will do.
+    #[error("clickhouse knows the token of a batch without its rows")]
+    Burnt,
+}
+
+impl WriteError {
+    /// The label of a metric.
+    pub fn class(&self) -> &'static str {
+        match self {
+            WriteError::Insert(InsertError::Reject(_)) => "reject",
+            WriteError::Insert(InsertError::Fatal(_)) => "fatal",
+            _ => "retry",
         }
     }
+}
+
+/// How far two readings of a server's start may lie apart: it is worked out from an uptime in whole seconds.
+const START_TOLERANCE_S: i64 = 2;
+/// Tokens that are tried in place of burnt ones. Rows that are still not seen then have expired already.
+const BURNT_MAX: u32 = 3;
+
+/// Stores every row of the batch exactly once, or says what is left. Returns how many blocks were found stored by a
+/// server that was started since: views behind them may lack them.
+///
+/// # Errors
+/// With what is left, to be written again.
+pub async fn write(store: &Store, mut sealed: Sealed) -> Result<u64, Box<Unwritten>> {
+    let mut unverified = 0;
+    while let Some((month, block)) = sealed.blocks.last() {
+        match write_block(store, &sealed, *month, block).await {
+            Ok(Stored::Surely) => _ = sealed.blocks.pop(),
+            Ok(Stored::Before) => {
+                unverified += 1;
+                sealed.blocks.pop();
+            }
+            Err(cause) => {
+                sealed.burnt += u32::from(matches!(cause, WriteError::Burnt));
+                sealed.uncertain = true;
+                return Err(Box::new(Unwritten { sealed, cause }));
+            }
+        }
+    }
+    Ok(unverified)
+}
+
+enum Stored {
+    /// With everything behind it.
+    Surely,
+    /// By a server that is gone, perhaps before it had filled the views.
+    Before,
+}
+
+async fn write_block(store: &Store, batch: &Sealed, month: u32, block: &Bytes) -> Result<Stored, WriteError> {
+    let Sealed { part, from, to, uncertain, .. } = batch;
+    let shard = shard(store, part);
+    let range = Range { source: &part.topic, part: part.number, from: *from, to: *to, month };
+    // Rows that the same server stored are sent again all the same: it still has its deduplication log, so that is a
+    // no-op for the rows that are there and completes the views that may not be.
+    if *uncertain && store.stored(shard, &range).await? > 0 {
+        let started = store.started(shard).await?;
+        if (started - batch.server_started).abs() > START_TOLERANCE_S {
+            return Ok(Stored::Before);
+        }
+    }
+    store.insert(shard, &token(batch, month), block).await?;
+    // A server that is killed may have noted the token but not the rows: then its yes means nothing.
+    if *uncertain && batch.burnt < BURNT_MAX && store.stored(shard, &range).await? == 0 {
+        return Err(WriteError::Burnt);
+    }
+    Ok(Stored::Surely)
 }
 
 /// What must be known before a batch is intended.
@@ -96,7 +137,7 @@ pub async fn prepare(
     part: &Part,
     range: (u64, u64),
     held: &[(EventId, i64)],
-) -> Result<Prepared, store::StoreError> {
+) -> Result<Prepared, StoreError> {
     let shard = shard(store, part);
     let server_started = store.started(shard).await?;
     let mut stored = HashSet::new();
@@ -111,39 +152,19 @@ pub async fn prepare(
 /// Asked for at once: the query stays well below `max_query_size` (256 KiB).
 const IDS_PER_QUERY: usize = 4_000;
 
-/// Whether the rows are there and the token can no longer be trusted to say so.
-async fn already_stored(
-    store: &Store,
-    shard: usize,
-    range: &Range<'_>,
-    tried_on: i64,
-) -> Result<bool, store::StoreError> {
-    if store.stored(shard, range).await? == 0 {
-        return Ok(false);
-    }
-    // The same server still has its deduplication log: sending again under the token is a no-op for the rows
-    // that are there and completes the views that may not be.
-    let started = store.started(shard).await?;
-    Ok((started - tried_on).abs() > START_TOLERANCE_S)
-}
-
 fn shard(store: &Store, part: &Part) -> usize {
     part.number as usize % store.shards()
 }
 
 /// Names exactly what is sent: the same token with other rows would drop them in silence.
 fn token(batch: &Sealed, month: u32) -> String {
-    let Sealed { part, from, to, .. } = batch;
-    format!("{}/{}/{from}-{to}/{month}", part.topic, part.number)
+    let Sealed { part, from, to, burnt, .. } = batch;
+    let again = if *burnt > 0 { format!("/{burnt}") } else { String::new() };
+    format!("{}/{}/{from}-{to}/{month}{again}", part.topic, part.number)
 }
 
-fn class(cause: &InsertError) -> &'static str {
-    match cause {
-        InsertError::Retry(_) => "retry",
-        InsertError::Reject(_) => "reject",
-        InsertError::Fatal(_) => "fatal",
-    }
-}
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Waits that double, with jitter: a fleet that failed together does not come back together.
 #[derive(Debug)]

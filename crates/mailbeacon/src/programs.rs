@@ -101,9 +101,7 @@ pub fn start_edge(
     let keys: Arc<ArcSwap<Keys>> = Arc::new(ArcSwap::from_pointee(settings.keys()?));
     process.follow_keys(settings.keys.file.clone(), keys.clone());
     let (config, health) = (settings.edge.clone(), process.health.clone());
-    Program::start("edge", ended, move |stop| {
-        Ok(edge::serve(config, listeners, logs, keys, &health, stop)?)
-    })
+    Program::start("edge", ended, move |stop| Ok(edge::serve(config, listeners, logs, keys, &health, stop)?))
 }
 
 /// Starts the shipper.
@@ -154,8 +152,7 @@ pub fn start_consumer(
     runtime.spawn(forget_blocked(store.clone()));
     let health = process.health.clone();
     Program::start("consumer", ended, move |stop| {
-        health.set("consumer", Ok(()));
-        Ok(consumer::run(&config, source, store, tables, &runtime, &stop)?)
+        Ok(consumer::run(&config, source, store, tables, &runtime, &health, &stop)?)
     })
 }
 
@@ -174,7 +171,9 @@ async fn forget_blocked(store: Arc<Store>) {
 pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
     let geo = &settings.geo;
     if geo.files.is_empty() && !geo.off {
-        bail!("geo.files is empty: name one or two MaxMind DB files, or run without places with geo.off = true");
+        bail!(
+            "geo.files is empty: name one or two MaxMind DB files, or run without places with geo.off = true"
+        );
     }
     let files = if geo.off { &[][..] } else { &geo.files };
     Ok(Arc::new(Tables::load(files).context("configuration [geo]")?))

@@ -1,8 +1,8 @@
 //! The edge's journals as a source: the embedded default, without Kafka in between.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,7 +12,7 @@ use journal::{Position, Reader};
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::{CommitError, DeadLetter, Part, Payload, Polled, Source, SourceError};
+use super::{CommitError, DeadLetter, Part, Payload, Polled, Source, SourceError, Taken};
 
 /// Bytes handed over in one poll for each journal.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -38,6 +38,8 @@ struct Lane {
     /// The last sequence handed over.
     taken: u64,
     committed: Option<u64>,
+    /// What stood beside the checkpoint at the start.
+    note: String,
     announced: bool,
     paused: bool,
     /// Frames of the next edge id: they wait until everything before them is acknowledged.
@@ -58,14 +60,17 @@ impl JournalSource {
 
 impl Lane {
     fn new(reader: Reader, number: u32) -> Self {
-        let position = reader.checkpointed().0;
-        let edge_id = position.map_or(0, |position| position.edge_id);
+        let (position, note) = reader.checkpointed();
+        let note = String::from_utf8_lossy(note).into_owned();
+        let checkpointed = position.map_or(0, |position| position.edge_id);
+        let (edge_id, note) = Note::read(&note).unwrap_or((checkpointed, note));
         Lane {
             part: part(edge_id, number),
             edge_id,
-            before: None,
+            before: position.filter(|position| position.edge_id != edge_id),
             taken: position.map_or(0, |position| position.seq),
             committed: position.map(|position| position.seq + 1),
+            note,
             announced: false,
             paused: false,
             stash: Vec::new(),
@@ -73,21 +78,22 @@ impl Lane {
         }
     }
 
-    fn read(&mut self, take: &mut dyn FnMut(Polled<'_>)) -> Result<usize, SourceError> {
+    fn read(&mut self, take: &mut dyn FnMut(Polled<'_>) -> Taken) -> Result<usize, SourceError> {
         if !self.announced && self.edge_id != 0 {
             self.announced = true;
-            let note = String::from_utf8_lossy(self.reader.checkpointed().1).into_owned();
+            let note = std::mem::take(&mut self.note);
             take(Polled::Assigned { part: self.part.clone(), committed: self.committed, note });
         }
         if let Some((next, _)) = self.stash.first() {
             if self.is_behind() {
+                take(Polled::Ended(&self.part));
                 return Ok(0);
             }
             self.enter(next.edge_id, take);
         }
         let Lane { reader, part, edge_id, taken, stash, .. } = self;
         let mut hand_over = |position: Position, payload: &[u8], stash: &mut Vec<_>| {
-            if position.edge_id == *edge_id {
+            if position.edge_id == *edge_id && stash.is_empty() {
                 *taken = position.seq;
                 take(Polled::Message { part, offset: position.seq, payload: Payload::Event(payload) });
             } else {
@@ -102,7 +108,10 @@ impl Lane {
         if stash.is_empty() {
             read += reader
                 .read(READ_BYTES_MAX, |frame| hand_over(frame.position(), frame.payload, stash))
-                .map_err(|cause| SourceError { what: format!("journal {}: {cause}", part.number), retry: true })?;
+                .map_err(|cause| SourceError {
+                    what: format!("journal {}: {cause}", part.number),
+                    retry: true,
+                })?;
         }
         Ok(read)
     }
@@ -113,19 +122,20 @@ impl Lane {
     }
 
     /// Goes on with the stretch of another edge id.
-    fn enter(&mut self, edge_id: u64, take: &mut dyn FnMut(Polled<'_>)) {
+    fn enter(&mut self, edge_id: u64, take: &mut dyn FnMut(Polled<'_>) -> Taken) {
         if self.announced {
-            take(Polled::Lost(vec![self.part.clone()]));
+            take(Polled::Left(vec![self.part.clone()]));
             self.before = Some(Position { edge_id: self.edge_id, seq: self.taken });
         }
         (self.edge_id, self.part) = (edge_id, part(edge_id, self.part.number));
-        (self.committed, self.announced) = (None, true);
+        (self.committed, self.announced, self.paused) = (None, true, false);
         take(Polled::Assigned { part: self.part.clone(), committed: None, note: String::new() });
     }
 
     /// The position that a commit of `offset` declares done. Sequences start at 1, so there is one before each.
     fn done_before(&self, offset: u64) -> Position {
-        let seq = offset - 1;
+        // An intended range may be longer than what is left of it: the checkpoint cannot pass what was read.
+        let seq = offset.saturating_sub(1).min(self.taken);
         match self.before {
             Some(before) if seq <= before.seq => before,
             _ => Position { edge_id: self.edge_id, seq },
@@ -137,11 +147,32 @@ fn part(edge_id: u64, number: u32) -> Part {
     Part { topic: Arc::from(format!("journal/{edge_id:016x}")), number }
 }
 
+/// The edge id before a note: the position beside it may still be of the stretch before.
+struct Note;
+
+impl Note {
+    fn write(edge_id: u64, note: &str) -> String {
+        format!("{edge_id:016x} {note}")
+    }
+
+    fn read(text: &str) -> Option<(u64, String)> {
+        let (edge_id, note) = text.split_once(' ')?;
+        Some((u64::from_str_radix(edge_id, 16).ok()?, note.to_owned()))
+    }
+}
+
 impl Source for JournalSource {
-    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>)) -> Result<(), SourceError> {
-        let mut read = 0;
+    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>) -> Taken) -> Result<(), SourceError> {
+        let (mut read, mut failed) = (0, None);
         for lane in self.lanes.iter_mut().filter(|lane| !lane.paused) {
-            read += lane.read(take)?;
+            match lane.read(take) {
+                Ok(frames) => read += frames,
+                // The other journals go on.
+                Err(cause) => failed = Some(cause),
+            }
+        }
+        if let Some(cause) = failed {
+            return Err(cause);
         }
         if read == 0 {
             let lanes = self.lanes.iter_mut().filter(|lane| !lane.paused && lane.stash.is_empty());
@@ -158,8 +189,10 @@ impl Source for JournalSource {
     }
 
     fn commit(&mut self, part: &Part, offset: u64, note: &str) -> Result<(), CommitError> {
-        let Some(lane) = self.lane(part) else { return Err(CommitError::Fenced) };
-        let position = lane.done_before(offset);
+        let Some(lane) = self.lane(part) else {
+            return Err(CommitError::Fenced("the journal has gone on".to_owned()));
+        };
+        let (position, note) = (lane.done_before(offset), Note::write(lane.edge_id, note));
         lane.reader
             .checkpoint(position, note.as_bytes())
             .map_err(|cause| CommitError::Retry(format!("journal {}: {cause}", part.number)))?;
@@ -176,14 +209,19 @@ impl Source for JournalSource {
     /// Journals are never revoked: nobody else can read them.
     fn release(&mut self, _: &[Part]) {}
 
-    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), SourceError> {
-        let DeadLetter { part, offset, reason, bytes } = letter;
-        let line = json!({
-            "origin_topic": &*part.topic, "origin_partition": part.number, "origin_offset": offset,
-            "reason": reason, "bytes": hex::encode(bytes),
-        });
-        append(&self.dead_letters, &format!("{line}\n"))
-            .map_err(|cause| SourceError { what: format!("{}: {cause}", self.dead_letters.display()), retry: true })
+    fn dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SourceError> {
+        let mut lines = String::new();
+        for DeadLetter { part, offset, reason, bytes } in letters {
+            let line = json!({
+                "origin_topic": &*part.topic, "origin_partition": part.number, "origin_offset": offset,
+                "reason": reason, "bytes": hex::encode(bytes),
+            });
+            lines.push_str(&format!("{line}\n"));
+        }
+        append(&self.dead_letters, lines).map_err(|cause| SourceError {
+            what: format!("{}: {cause}", self.dead_letters.display()),
+            retry: true,
+        })
     }
 
     fn drains(&self) -> bool {
@@ -191,11 +229,23 @@ impl Source for JournalSource {
     }
 }
 
-fn append(path: &PathBuf, line: &str) -> std::io::Result<()> {
-    let mut file: File = OpenOptions::new().create(true).append(true).open(path)?;
-    if file.metadata()?.len() + line.len() as u64 > DEAD_LETTERS_BYTES_MAX {
-        return Err(std::io::Error::other(format!("more than {DEAD_LETTERS_BYTES_MAX} bytes of dead letters")));
+fn append(path: &Path, mut lines: String) -> std::io::Result<()> {
+    let mut file: File = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    if bytes + lines.len() as u64 > DEAD_LETTERS_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "more than {DEAD_LETTERS_BYTES_MAX} bytes of dead letters"
+        )));
     }
-    file.write_all(line.as_bytes())?;
+    if bytes > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            // A crash cut a line short: the next one starts on its own.
+            lines.insert(0, '\n');
+        }
+    }
+    file.write_all(lines.as_bytes())?;
     file.sync_data()
 }

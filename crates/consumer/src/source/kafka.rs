@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use kafka::{Consumer, DeadLetters, FirstStart};
 
-use super::{CommitError, DeadLetter, Part, Payload, Polled, Source, SourceError};
+use super::{CommitError, DeadLetter, Part, Payload, Polled, Source, SourceError, Taken};
 
-/// Messages handed over in one poll at most: results of writes are looked at in between.
+/// Messages and bytes handed over in one poll at most: results of writes are looked at in between.
 const MESSAGES_PER_POLL: usize = 1_000;
-/// How long one dead letter may take to be acknowledged.
+const BYTES_PER_POLL: usize = 4 << 20;
+/// How long dead letters may take to be acknowledged.
 const DEAD_LETTER_WAIT: Duration = Duration::from_secs(10);
 
 /// The events topic, read as a member of a consumer group.
@@ -27,11 +28,22 @@ impl KafkaSource {
     ///
     /// # Errors
     /// A configuration that librdkafka refuses.
-    pub fn new(config: &kafka::Config, group: &str, instance: &str, first_start: FirstStart) -> Result<Self, SourceError> {
+    pub fn new(
+        config: &kafka::Config,
+        group: &str,
+        instance: &str,
+        first_start: FirstStart,
+    ) -> Result<Self, SourceError> {
         let instance = (!instance.is_empty()).then_some(instance);
         let consumer = Consumer::new(config, group, instance, first_start)?;
         let topic = Arc::from(config.topic.as_str());
-        Ok(KafkaSource { config: config.clone(), consumer, topic, parts: BTreeMap::new(), dead_letters: None })
+        Ok(KafkaSource {
+            config: config.clone(),
+            consumer,
+            topic,
+            parts: BTreeMap::new(),
+            dead_letters: None,
+        })
     }
 
     fn part(&self, partition: u32) -> Part {
@@ -41,14 +53,13 @@ impl KafkaSource {
     fn hand_over(
         &mut self,
         polled: kafka::Polled,
-        take: &mut dyn FnMut(Polled<'_>),
-    ) -> Result<(), SourceError> {
+        take: &mut dyn FnMut(Polled<'_>) -> Taken,
+    ) -> Result<Taken, SourceError> {
         match polled {
             kafka::Polled::Message(message) => {
-                if let Some(part) = self.parts.get(&message.partition) {
-                    let payload = Payload::Batch(&message.payload);
-                    take(Polled::Message { part, offset: message.offset, payload });
-                }
+                let Some(part) = self.parts.get(&message.partition) else { return Ok(Taken::Room) };
+                let payload = Payload::Batch(&message.payload);
+                return Ok(take(Polled::Message { part, offset: message.offset, payload }));
             }
             kafka::Polled::Assigned(assigned) => {
                 for kafka::Assignment { partition, committed, metadata } in assigned {
@@ -66,20 +77,23 @@ impl KafkaSource {
             }
             kafka::Polled::Error(error) => return Err(error.into()),
         }
-        Ok(())
+        Ok(Taken::Room)
     }
 }
 
 impl Source for KafkaSource {
-    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>)) -> Result<(), SourceError> {
-        let mut wait = wait;
+    fn poll(&mut self, wait: Duration, take: &mut dyn FnMut(Polled<'_>) -> Taken) -> Result<(), SourceError> {
+        let (mut wait, mut bytes) = (wait, 0);
         for _ in 0..MESSAGES_PER_POLL {
             let Some(polled) = self.consumer.poll(wait) else { break };
             wait = Duration::ZERO;
+            if let kafka::Polled::Message(message) = &polled {
+                bytes += message.payload.len();
+            }
             // Revoked parts are answered before anything else is taken.
             let answer_first = matches!(polled, kafka::Polled::Revoked(_));
-            self.hand_over(polled, take)?;
-            if answer_first {
+            let taken = self.hand_over(polled, take)?;
+            if answer_first || taken == Taken::Full || bytes >= BYTES_PER_POLL {
                 break;
             }
         }
@@ -88,15 +102,14 @@ impl Source for KafkaSource {
 
     fn commit(&mut self, part: &Part, offset: u64, note: &str) -> Result<(), CommitError> {
         self.consumer.commit(part.number, offset, note).map_err(|error| match error {
-            kafka::CommitError::Fenced { .. } => CommitError::Fenced,
+            kafka::CommitError::Fenced { .. } => CommitError::Fenced(error.to_string()),
             kafka::CommitError::Retry { .. } => CommitError::Retry(error.to_string()),
             kafka::CommitError::Fatal { .. } => CommitError::Fatal(error.to_string()),
         })
     }
 
     fn pause(&mut self, part: &Part, paused: bool) {
-        let done =
-            if paused { self.consumer.pause(part.number) } else { self.consumer.resume(part.number) };
+        let done = if paused { self.consumer.pause(part.number) } else { self.consumer.resume(part.number) };
         if let Err(cause) = done {
             tracing::warn!(%cause, paused, "failed to pause or resume");
         }
@@ -110,21 +123,23 @@ impl Source for KafkaSource {
         }
     }
 
-    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), SourceError> {
+    fn dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SourceError> {
         let mut dead_letters = match self.dead_letters.take() {
             Some(dead_letters) => dead_letters,
             None => DeadLetters::new(&self.config)?,
         };
-        let DeadLetter { part, offset, reason, bytes } = letter;
-        let letter = kafka::DeadLetter {
-            payload: bytes,
-            topic: &part.topic,
-            partition: part.number,
-            offset: *offset,
-            reason,
-        };
+        let letters: Vec<kafka::DeadLetter<'_>> = letters
+            .iter()
+            .map(|DeadLetter { part, offset, reason, bytes }| kafka::DeadLetter {
+                payload: bytes,
+                topic: &part.topic,
+                partition: part.number,
+                offset: *offset,
+                reason,
+            })
+            .collect();
         // After an error the next try has a new producer.
-        dead_letters.write(&[letter], DEAD_LETTER_WAIT)?;
+        dead_letters.write(&letters, DEAD_LETTER_WAIT)?;
         self.dead_letters = Some(dead_letters);
         Ok(())
     }
