@@ -38,7 +38,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
 
 fn keys(settings: &Settings) -> anyhow::Result<String> {
     let keys = settings.keys()?;
-    Ok(format!("{}, events up to {} days after sending", settings.keys.file.display(), keys.event_max_age_days()))
+    Ok(format!(
+        "{}, events up to {} days after sending",
+        settings.keys.file.display(),
+        keys.event_max_age_days()
+    ))
 }
 
 fn journal(dir: &Path) -> anyhow::Result<String> {
@@ -73,7 +77,11 @@ fn clickhouse(settings: &Settings) -> anyhow::Result<String> {
         let schema = store.schema().await?;
         for server in &schema.servers {
             if !server.pending.is_empty() {
-                bail!("{}: schema lacks {} (run `mailbeacon migrate`)", server.server, server.pending.join(", "));
+                bail!(
+                    "{}: schema lacks {} (run `mailbeacon migrate`)",
+                    server.server,
+                    server.pending.join(", ")
+                );
             }
         }
         Ok(format!("version {version}, schema {} on {} server(s)", schema.latest, schema.servers.len()))
@@ -101,5 +109,10 @@ fn kafka(settings: &Settings) -> anyhow::Result<String> {
             settings.kafka.partitions
         );
     }
-    Ok(format!("{} broker(s), topic {} with {} partitions", info.brokers.len(), config.topic, partitions.len()))
+    Ok(format!(
+        "{} broker(s), topic {} with {} partitions",
+        info.brokers.len(),
+        config.topic,
+        partitions.len()
+    ))
 }

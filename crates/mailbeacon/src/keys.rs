@@ -22,7 +22,8 @@ pub fn run(file: &Path, command: &Command) -> anyhow::Result<()> {
         Command::New => create(file)?,
         Command::Rotate => {
             let text = fs::read_to_string(file).with_context(|| format!("keys.file = {}", file.display()))?;
-            let rotated = link::Keys::add_signing_key(&text).with_context(|| format!("keys.file = {}", file.display()))?;
+            let rotated = link::Keys::add_signing_key(&text)
+                .with_context(|| format!("keys.file = {}", file.display()))?;
             replace(file, &rotated)?;
         }
     }

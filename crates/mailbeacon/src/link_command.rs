@@ -178,7 +178,9 @@ impl About {
             ModeName::Off => Mode::Off,
         };
         let recipient = match &self.recipient {
-            Some(id) if id.is_empty() => bail!("--recipient is empty: expected the sender's own id of the recipient"),
+            Some(id) if id.is_empty() => {
+                bail!("--recipient is empty: expected the sender's own id of the recipient")
+            }
             Some(id) => keys.recipient(self.workspace, id),
             None if mode == Mode::Anonymous => 0,
             None => bail!("--recipient is missing: only mode anonymous goes without"),

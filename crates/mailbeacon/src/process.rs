@@ -34,7 +34,11 @@ pub struct Process {
 
 impl Process {
     /// Sets up logs and metrics and opens the admin listener.
-    pub fn start(settings: &Settings, parts: &[&'static str], tables: &[&[Metric]]) -> anyhow::Result<Process> {
+    pub fn start(
+        settings: &Settings,
+        parts: &[&'static str],
+        tables: &[&[Metric]],
+    ) -> anyhow::Result<Process> {
         telemetry::logs(settings.log.format.parse()?, &settings.log.filter)?;
         let metrics = telemetry::metrics()?;
         tables.iter().for_each(|table| telemetry::describe(table));
@@ -90,7 +94,9 @@ impl Process {
                         keys.store(Arc::new(changed));
                         info!("key ring reloaded");
                     }
-                    Err(cause) => warn!(cause = format!("{cause:#}"), "key ring not reloaded, the old one stays"),
+                    Err(cause) => {
+                        warn!(cause = format!("{cause:#}"), "key ring not reloaded, the old one stays")
+                    }
                 }
             }
         });

@@ -33,7 +33,9 @@ fn print(window: &Window) {
     println!("{start_hour:02}:00-{end_hour:02}:00 {time_zone}");
     println!("  lift        {lift:.2} times the activity at the workspace's usual hour");
     println!("  confidence  {:.0} %", confidence * 100.0);
-    println!("  evidence    {observed:.1} events around that hour, {expected:.1} expected; {events} events in all");
+    println!(
+        "  evidence    {observed:.1} events around that hour, {expected:.1} expected; {events} events in all"
+    );
     println!(
         "  level       {}",
         match window.level {
