@@ -43,16 +43,16 @@ impl Verdict {
     }
 }
 
-/// How sure a verdict is.
+/// How sure a verdict is. The numbers are the codes in the store's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Confidence {
     /// The visitor said so itself, or its network has no other visitors. Also that a `sent` event is no visit.
     #[default]
-    Certain,
+    Certain = 3,
     /// Right as a rule.
-    Probable,
+    Probable = 2,
     /// Little speaks for it, less for anything else.
-    Weak,
+    Weak = 1,
 }
 
 impl Confidence {
