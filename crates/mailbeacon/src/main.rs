@@ -108,10 +108,11 @@ fn run_edge(settings: &Settings) -> anyhow::Result<()> {
     let journals = programs::open_journals(settings)?;
     let process = Process::start(settings, &["edge", "journal"], &[edge::METRICS])?;
     let listeners = programs::bind(settings)?;
+    let listen = listeners[0].local_addr()?;
     let ended = CancellationToken::new();
     let edge = programs::start_edge(settings, &process, &ended, listeners, journals.logs)?;
     let shipper = programs::start_shipper(settings, &ended, journals.readers)?;
-    info!(listen = %settings.edge.listen, admin = %settings.admin.listen, "edge is up");
+    info!(%listen, admin = %process.admin, "edge is up");
     process.wait(&ended);
     let outcome = programs::finish([edge, shipper]);
     process.end();
@@ -124,7 +125,9 @@ fn run_consumer(settings: &Settings) -> anyhow::Result<()> {
         bail!("kafka.brokers is empty: expected host:port (without Kafka, `mailbeacon up` runs everything)");
     }
     if settings.clickhouse.url.is_empty() {
-        bail!("clickhouse.url is empty: expected an HTTP or HTTPS URL (`mailbeacon up` runs an engine of its own)");
+        bail!(
+            "clickhouse.url is empty: expected an HTTP or HTTPS URL (`mailbeacon up` runs an engine of its own)"
+        );
     }
     let tables = programs::tables(settings)?;
     let store = Arc::new(settings.store()?);
@@ -132,7 +135,7 @@ fn run_consumer(settings: &Settings) -> anyhow::Result<()> {
     programs::check_schema(&process, &store)?;
     let ended = CancellationToken::new();
     let consumer = programs::start_consumer(settings, &process, &ended, store, tables, Origin::Kafka)?;
-    info!(admin = %settings.admin.listen, "consumer is up");
+    info!(admin = %process.admin, "consumer is up");
     process.wait(&ended);
     let outcome = programs::finish([consumer]);
     process.end();
