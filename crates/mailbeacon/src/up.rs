@@ -79,6 +79,10 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
             let broker = broker::start(options).context("failed to start Kafka")?;
             settings.kafka.brokers = broker.bootstrap();
             settings.kafka.replication = args.brokers.min(3);
+            // Nobody else reads here, so a start after a kill need not wait until the broker gives the dead one up.
+            if settings.consumer.instance.is_empty() {
+                settings.consumer.instance = "up".to_owned();
+            }
             Some(broker)
         }
         Some(elsewhere) => {
@@ -199,7 +203,11 @@ fn greet(settings: &Settings, with_kafka: bool) -> anyhow::Result<()> {
         if with_kafka { ", with Kafka" } else { "" },
         settings.site.base_url,
         settings.admin.listen,
-        if with_kafka { format!("  kafka       {}  topic {}\n", settings.kafka.brokers, settings.kafka.topic) } else { String::new() },
+        if with_kafka {
+            format!("  kafka       {}  topic {}\n", settings.kafka.brokers, settings.kafka.topic)
+        } else {
+            String::new()
+        },
         settings.keys.file.display(),
         example(Kind::Open, 0, "")?,
         example(Kind::Click, 1, "https://example.com/offer")?,
