@@ -1,0 +1,13 @@
+//! The program as its users have it: run as a process, on a real ClickHouse, a real Kafka and a real browser.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod browser;
+mod cli;
+mod deploy;
+mod http;
+mod ledger;
+mod outage;
+mod program;
+mod services;
+mod up;
