@@ -171,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_begins_with_zeros_is_found_behind_zeros() {
+        for (payload, zeros) in
+            [247, 65_527].into_iter().flat_map(|size| (1..6).map(move |zeros| (size, zeros)))
+        {
+            let mut bytes = vec![0; zeros];
+            encode(&mut bytes, seed(1), 1, Class::Open, &vec![1; payload]);
+            assert_eq!(bytes[zeros], 0, "the first byte of the length");
+            assert_eq!(scan(&bytes, bytes.len() as u64), (vec![1], false), "{payload} behind {zeros}");
+        }
+    }
+
+    #[test]
     fn frames_across_the_read_buffer_are_whole() {
         let mut bytes = Vec::new();
         for seq in 1..=40 {

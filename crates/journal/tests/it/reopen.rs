@@ -156,6 +156,24 @@ fn files_that_vanish_never_let_a_name_be_used_twice() {
     }
 }
 
+/// A rotation that failed can leave an empty segment behind, and frames with higher numbers before it.
+#[test]
+fn an_empty_segment_does_not_hide_the_end_of_the_sequence() {
+    for contents in [&b""[..], &[0; 4096]] {
+        let dir = tempfile::tempdir().unwrap();
+        let positions: Vec<_> = {
+            let (log, _reader) = open(dir.path());
+            (0..3).map(|_| commit(&log, b"frame")).collect()
+        };
+        let left = dir.path().join(format!("{:020}-{:016x}.journal", 2, positions[0].edge_id));
+        fs::write(&left, contents).unwrap();
+        let (log, mut reader) = open(dir.path());
+        assert_eq!(read_all(&mut reader).iter().map(|frame| frame.position).collect::<Vec<_>>(), positions);
+        assert_eq!(commit(&log, b"next"), Position { seq: 4, ..positions[0] });
+        assert!(!left.exists());
+    }
+}
+
 #[test]
 fn a_new_boot_is_a_new_edge_in_page_cache_mode_only() {
     for (sync, new_edge) in [(Sync::PageCache, true), (Sync::Fsync, false)] {
