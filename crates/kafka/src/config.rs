@@ -188,6 +188,11 @@ pub(crate) fn consumer(config: &Config, group: &str, instance_id: Option<&str>) 
         .set("queued.max.messages.kbytes", config.prefetch_kbytes_max.to_string())
         .set("session.timeout.ms", config.session_timeout_ms.to_string())
         .set("max.poll.interval.ms", config.poll_interval_max_ms.to_string());
+    // A producer would warn of it at each start, so it is not in `common`.
+    if !config.properties.contains_key("fetch.queue.backoff.ms") {
+        // A full prefetch queue is looked at again after 1 s by default, which starves a fast consumer.
+        client.set("fetch.queue.backoff.ms", "100");
+    }
     if let Some(id) = instance_id {
         client.set("group.instance.id", id);
     }
@@ -205,9 +210,7 @@ pub(crate) fn common(config: &Config) -> ClientConfig {
         // Of a producer too: librdkafka lets it create a misspelt topic with the broker's defaults.
         .set("allow.auto.create.topics", "false")
         // librdkafka waits up to 10 s between attempts: too long for a broker that was only restarted.
-        .set("reconnect.backoff.max.ms", "2000")
-        // A full prefetch queue is looked at again after 1 s by default, which starves a fast consumer.
-        .set("fetch.queue.backoff.ms", "100");
+        .set("reconnect.backoff.max.ms", "2000");
     for (name, value) in &config.properties {
         client.set(name, value);
     }
@@ -349,6 +352,14 @@ mod tests {
             let error = check(&config).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} does not name {expected}");
         }
+    }
+
+    #[test]
+    fn a_producer_is_given_nothing_that_is_for_consumers() {
+        const ONE: &str = "fetch.queue.backoff.ms";
+        let config = Config::new("a:1", "events");
+        assert_eq!((producer(&config).get(ONE), consumer(&config, "g", None).get(ONE)), (None, Some("100")));
+        assert_eq!(consumer(&with(ONE, "7"), "g", None).get(ONE), Some("7"));
     }
 
     #[test]
