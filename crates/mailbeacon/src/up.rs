@@ -8,8 +8,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use event::{Kind, Mode, Position, Region};
 use link::Link;
-use local::{Cache, engine, geo, kafka as broker};
+use local::engine::{self, Engine};
+use local::kafka::{self as broker, Kafka};
+use local::{Cache, geo};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::process::Process;
 use crate::programs::{self, Origin, Program};
@@ -118,9 +121,13 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
 
     process.wait(&ended);
     let outcome = programs::finish(running);
-    // Dropping ends the children: the consumer has written what it had, so nothing needs them any more.
-    drop(broker);
-    drop(engine);
+    // The consumer has written what it had, so nothing needs them any more. Ended cleanly, and not as dropping them
+    // would: the next start of a killed broker waits until its cluster has given the dead one up.
+    let broker_ended = broker.map_or(Ok(()), Kafka::stop);
+    let engine_ended = engine.map_or(Ok(()), Engine::stop);
+    for cause in [broker_ended, engine_ended].into_iter().filter_map(Result::err) {
+        warn!(%cause, "failed to end a part cleanly, it is killed");
+    }
     process.end();
     outcome
 }
