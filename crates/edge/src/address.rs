@@ -9,7 +9,11 @@ use ipnet::IpNet;
 /// What stands left of it anyone can have written.
 ///
 /// An entry that is not an address ends the walk: the last address that could be trusted is the answer.
-pub fn client<'a>(peer: IpAddr, trusted: &[IpNet], forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {
+pub fn client<'a>(
+    peer: IpAddr,
+    trusted: &[IpNet],
+    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
+) -> IpAddr {
     let mut client = peer.to_canonical();
     let mut entries = forwarded_for.rev().flat_map(|line| line.rsplit(|&b| b == b',')).take(HOPS_MAX);
     while is_trusted(client, trusted) {
@@ -72,7 +76,8 @@ mod tests {
     use super::*;
 
     fn client_of(peer: &str, lines: &[&str]) -> String {
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let trusted =
+            ["10.0.0.0/8".parse().unwrap(), "127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         client(peer.parse().unwrap(), &trusted, lines.iter().map(|line| line.as_bytes())).to_string()
     }
 

@@ -1,6 +1,7 @@
 //! What the edge counts. Handles are taken once a worker: a request only adds to them.
 
 use event::Kind;
+use journal::Shed;
 use metrics::{Counter, counter};
 use telemetry::Metric;
 
@@ -9,10 +10,22 @@ use crate::answer::{Outcome, Reason, Reply};
 /// Every metric of the edge.
 pub const METRICS: &[Metric] = &[
     Metric::counter("edge_requests_total", "requests answered, by reply", &["reply"]),
-    Metric::counter("edge_accepted_events_total", "requests that are an event, whatever became of it", &["kind"]),
-    Metric::counter("edge_dropped_events_total", "accepted events that never reached the journal", &["kind", "reason"]),
+    Metric::counter(
+        "edge_accepted_events_total",
+        "requests that are an event, whatever became of it",
+        &["kind"],
+    ),
+    Metric::counter(
+        "edge_dropped_events_total",
+        "accepted events that never reached the journal",
+        &["kind", "reason"],
+    ),
     Metric::counter("edge_refused_events_total", "requests answered without an event", &["reason"]),
-    Metric::counter("edge_early_replies_total", "replies that left before their event was in the journal", &[]),
+    Metric::counter(
+        "edge_early_replies_total",
+        "replies that left before their event was in the journal",
+        &[],
+    ),
     Metric::counter("edge_connections_total", "connections accepted", &[]),
     Metric::counter("edge_refused_connections_total", "connections closed at once at a limit", &["limit"]),
     Metric::counter("edge_failed_connections_total", "connections that ended in an error", &["error"]),
@@ -42,10 +55,16 @@ const KINDS: [Kind; 3] = [Kind::Open, Kind::Click, Kind::Download];
 impl Counters {
     /// Registers all, so that each shows as 0 from the start.
     pub fn new() -> Self {
+        for kind in KINDS {
+            for reason in Shed::ALL {
+                dropped(kind, reason.as_str()).increment(0);
+            }
+        }
         Counters {
             requests: Reply::ALL.map(|reply| counter!("edge_requests_total", "reply" => reply.as_str())),
             accepted: KINDS.map(|kind| counter!("edge_accepted_events_total", "kind" => kind_label(kind))),
-            refused: Reason::ALL.map(|reason| counter!("edge_refused_events_total", "reason" => reason.as_str())),
+            refused: Reason::ALL
+                .map(|reason| counter!("edge_refused_events_total", "reason" => reason.as_str())),
             early: counter!("edge_early_replies_total"),
             connections: counter!("edge_connections_total"),
         }
@@ -70,8 +89,12 @@ impl Counters {
 
     /// Counts an accepted event that the journal did not take.
     pub fn dropped(&self, kind: Kind, reason: &'static str) {
-        counter!("edge_dropped_events_total", "kind" => kind_label(kind), "reason" => reason).increment(1);
+        dropped(kind, reason).increment(1);
     }
+}
+
+fn dropped(kind: Kind, reason: &'static str) -> Counter {
+    counter!("edge_dropped_events_total", "kind" => kind_label(kind), "reason" => reason)
 }
 
 /// The label of a kind.

@@ -1,14 +1,17 @@
 //! The replies, byte for byte.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
+};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::answer::{Answer, Reply};
 
 /// The smallest GIF that every client draws as nothing: 1x1, transparent, 43 bytes.
-pub const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+pub const PIXEL: &[u8; 43] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
 \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
 const BAD_LINK: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
@@ -18,7 +21,8 @@ its way. Try the link in the message itself, or ask its sender.</p>";
 
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
-const NEVER_STORE: HeaderValue = HeaderValue::from_static("no-store, no-cache, must-revalidate, private, max-age=0");
+const NEVER_STORE: HeaderValue =
+    HeaderValue::from_static("no-store, no-cache, must-revalidate, private, max-age=0");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const NO_INDEX: HeaderValue = HeaderValue::from_static("noindex");
@@ -59,11 +63,16 @@ pub fn response(answer: &Answer) -> Response<Full<Bytes>> {
 }
 
 fn bad_link() -> Response<Full<Bytes>> {
-    with(StatusCode::NOT_FOUND, BAD_LINK.as_bytes(), &[(CONTENT_TYPE, "text/html; charset=utf-8")], |headers| {
-        headers.insert(CACHE_CONTROL, NO_STORE);
-        headers.insert(REFERRER_POLICY, NO_REFERRER);
-        headers.insert(X_ROBOTS_TAG, NO_INDEX);
-    })
+    with(
+        StatusCode::NOT_FOUND,
+        BAD_LINK.as_bytes(),
+        &[(CONTENT_TYPE, "text/html; charset=utf-8")],
+        |headers| {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            headers.insert(REFERRER_POLICY, NO_REFERRER);
+            headers.insert(X_ROBOTS_TAG, NO_INDEX);
+        },
+    )
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

@@ -102,7 +102,9 @@ async fn run_worker(
         };
         match accepted {
             Ok((stream, peer)) => admit(&worker, &open, &tasks, &shutdown, stream, peer.ip()),
-            Err(cause) if is_about_one_connection(&cause) => debug!(%cause, "connection gone before its accept"),
+            Err(cause) if is_about_one_connection(&cause) => {
+                debug!(%cause, "connection gone before its accept")
+            }
             Err(cause) => {
                 warn!(%cause, "failed to accept");
                 counter!("edge_failed_connections_total", "error" => "accept").increment(1);
@@ -228,7 +230,11 @@ impl Drop for Counted {
 struct Closing(TcpStream);
 
 impl AsyncRead for Closing {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

@@ -87,7 +87,14 @@ struct Message {
 
 impl Lane {
     fn new(reader: Reader) -> Self {
-        Lane { reader, rounds: VecDeque::new(), front: 0, sent_seq: 0, delivered: None, checkpointed_at: Instant::now() }
+        Lane {
+            reader,
+            rounds: VecDeque::new(),
+            front: 0,
+            sent_seq: 0,
+            delivered: None,
+            checkpointed_at: Instant::now(),
+        }
     }
 
     /// Forgets what is on its way: it is read again from the checkpoint.
@@ -217,8 +224,7 @@ impl<'a> Shipping<'a> {
         let read = lane.reader.read(ROUND_BYTES_MAX, |frame| {
             last = Some(frame.position());
             let recipient = event::recipient_of(frame.payload);
-            let partition =
-                event::partition(recipient, frame.edge_id, frame.seq, self.partitions);
+            let partition = event::partition(recipient, frame.edge_id, frame.seq, self.partitions);
             let (batch, events) = &mut self.filling[partition as usize];
             if frame.replay || frame.seq <= lane.sent_seq {
                 let mut marked = frame.payload.to_vec();

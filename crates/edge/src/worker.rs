@@ -39,7 +39,11 @@ impl Worker {
     }
 
     /// Answers one request. The reply leaves only after its event is in the journal, or was counted as dropped.
-    pub async fn handle(&self, peer: IpAddr, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub async fn handle(
+        &self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let now_ms = now_ms();
         let client = Octets::from(self.client(peer, request.headers()));
         let head = head(&request, client.as_slice());
@@ -52,7 +56,8 @@ impl Worker {
     }
 
     async fn record(&self, kind: Kind, event: &Event<'_>) {
-        let appended = self.log.append(class(kind), |edge_id, seq, out| Event { edge_id, seq, ..*event }.encode(out));
+        let appended =
+            self.log.append(class(kind), |edge_id, seq, out| Event { edge_id, seq, ..*event }.encode(out));
         let position = match appended {
             Ok(position) => position,
             Err(shed) => return self.counters.dropped(kind, shed.as_str()),

@@ -11,7 +11,8 @@ const PREFIX: &str = "MAILBEACON_";
 /// A configuration file is a page or two.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads the layers into one table. `environment` is what the process was given; `flags` are `section.key=value`.
+/// Reads the layers into one table. `environment` is what the process was given; `flags` are `section.key=value`;
+/// `defaults` has every setting, so that a text is known to be one.
 ///
 /// # Errors
 /// A file that cannot be read or is no TOML, a variable or flag of a form that cannot be: each named.
@@ -19,6 +20,7 @@ pub fn read(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
     flags: &[String],
+    defaults: &Table,
 ) -> anyhow::Result<Table> {
     let mut table = match file {
         Some(path) => read_file(path)?,
@@ -33,7 +35,7 @@ pub fn read(
         let Some((section, key)) = setting.split_once('_') else {
             bail!("environment variable {name}: expected {PREFIX}SECTION_KEY");
         };
-        set(&mut table, &section.to_lowercase(), &key.to_lowercase(), &value)
+        set(&mut table, &section.to_lowercase(), &key.to_lowercase(), &value, defaults)
             .with_context(|| format!("environment variable {name}"))?;
     }
     for flag in flags {
@@ -42,41 +44,54 @@ pub fn read(
         else {
             bail!("--set {flag}: expected SECTION.KEY=VALUE");
         };
-        set(&mut table, section, key, value).with_context(|| format!("--set {section}.{key}"))?;
+        set(&mut table, section, key, value, defaults).with_context(|| format!("--set {section}.{key}"))?;
     }
     Ok(table)
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Table> {
     let shown = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("failed to open configuration {shown}"))?.len();
+    let size =
+        std::fs::metadata(path).with_context(|| format!("failed to open configuration {shown}"))?.len();
     if size > FILE_BYTES_MAX {
         bail!("configuration {shown}: {size} bytes, expected at most {FILE_BYTES_MAX}");
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read configuration {shown}"))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("failed to read configuration {shown}"))?;
     text.parse().with_context(|| format!("configuration {shown} is not TOML"))
 }
 
-/// Sets one value. Text that reads as a TOML value is one (`8`, `true`, `["a"]`), any other text is a string.
-/// A key may go deeper: `kafka.properties.security.protocol` sets the property `security.protocol`.
-fn set(table: &mut Table, section: &str, key: &str, text: &str) -> anyhow::Result<()> {
-    let value = format!("v = {text}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut parsed| parsed.remove("v"))
-        .unwrap_or_else(|| Value::String(text.to_owned()));
-    let section = match table.entry(section).or_insert_with(|| Value::Table(Table::new())) {
-        Value::Table(table) => table,
-        _ => bail!("`{section}` is not a section"),
+/// Sets one value. Where the setting is a text, it is taken as it stands: a password may look like a number. Else it
+/// is read as TOML (`8`, `true`, `["a"]`). A key may go deeper: `kafka.properties.security.protocol` sets the
+/// property `security.protocol`, which is a text.
+fn set(table: &mut Table, section: &str, key: &str, text: &str, defaults: &Table) -> anyhow::Result<()> {
+    let (key, inner) = match key.split_once('.') {
+        None => (key, None),
+        Some((key, inner)) => (key, Some(inner)),
     };
-    match key.split_once('.') {
+    let default = defaults.get(section).and_then(|section| section.get(key));
+    let as_it_stands = || Value::String(text.to_owned());
+    let value = match default {
+        Some(Value::String(_) | Value::Table(_)) => as_it_stands(),
+        _ => toml_value(text).unwrap_or_else(as_it_stands),
+    };
+    let section = inner_table(table, section)?;
+    match inner {
         None => _ = section.insert(key.to_owned(), value),
-        Some((outer, inner)) => match section.entry(outer).or_insert_with(|| Value::Table(Table::new())) {
-            Value::Table(table) => _ = table.insert(inner.to_owned(), value),
-            _ => bail!("`{outer}` is not a section"),
-        },
+        Some(inner) => _ = inner_table(section, key)?.insert(inner.to_owned(), value),
     }
     Ok(())
+}
+
+fn toml_value(text: &str) -> Option<Value> {
+    format!("v = {text}").parse::<Table>().ok()?.remove("v")
+}
+
+fn inner_table<'a>(table: &'a mut Table, name: &str) -> anyhow::Result<&'a mut Table> {
+    match table.entry(name).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(table) => Ok(table),
+        _ => bail!("`{name}` is not a section"),
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +101,9 @@ mod tests {
     fn layered(environment: &[(&str, &str)], flags: &[&str]) -> anyhow::Result<String> {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
-        Ok(read(None, environment, &flags)?.to_string())
+        let defaults =
+            "[edge]\nlisten = ''\nworkers = 0\n[kafka.properties]\n[clickhouse]\npassword = ''".parse()?;
+        Ok(read(None, environment, &flags, &defaults)?.to_string())
     }
 
     #[test]
@@ -98,6 +115,14 @@ mod tests {
         let wanted = "[edge]\nlisten = \"5.6.7.8:80\"\nworkers = 2\n\n[kafka.properties]\n\
                       \"security.protocol\" = \"SSL\"\n";
         assert_eq!(text.unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_text_is_a_text_whatever_it_looks_like() {
+        let flags = ["clickhouse.password=12345", "kafka.properties.ssl.key.password=67"];
+        let wanted =
+            "[clickhouse]\npassword = \"12345\"\n\n[kafka.properties]\n\"ssl.key.password\" = \"67\"\n";
+        assert_eq!(layered(&[], &flags).unwrap(), wanted);
     }
 
     #[test]

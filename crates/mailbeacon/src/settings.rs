@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize, Serializer};
 use telemetry::SettingError;
+use toml::Table;
 
 use crate::layers;
 
@@ -156,7 +157,10 @@ pub struct Log {
 }
 
 /// Some properties are passwords and keys: none of their values is shown.
-fn names_only<S: Serializer>(properties: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn names_only<S: Serializer>(
+    properties: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(properties.keys().map(|name| (name, "***")))
 }
 
@@ -230,7 +234,8 @@ impl Settings {
     /// # Errors
     /// The first setting that is unknown or cannot be, by name.
     pub fn read(file: Option<&Path>, flags: &[String]) -> anyhow::Result<Settings> {
-        let table = layers::read(file, std::env::vars(), flags)?;
+        let defaults = Table::try_from(Settings::default())?;
+        let table = layers::read(file, std::env::vars(), flags, &defaults)?;
         let settings: Settings = table.try_into().context("configuration")?;
         settings.check()?;
         Ok(settings)
@@ -303,7 +308,8 @@ impl Settings {
 /// Reads a key ring from its file.
 pub fn read_keys(file: &Path) -> anyhow::Result<link::Keys> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("failed to read keys.file = {shown} (make one with `mailbeacon keys new`)"))?;
+    let text = std::fs::read_to_string(file).with_context(|| {
+        format!("failed to read keys.file = {shown} (make one with `mailbeacon keys new`)")
+    })?;
     link::Keys::from_toml(&text).with_context(|| format!("keys.file = {shown}"))
 }

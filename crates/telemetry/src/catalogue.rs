@@ -79,7 +79,11 @@ impl Metric {
     }
 
     /// A histogram.
-    pub const fn histogram(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Metric {
+    pub const fn histogram(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Metric {
         Metric { name, kind: Kind::Histogram, help, labels }
     }
 }

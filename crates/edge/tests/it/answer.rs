@@ -184,7 +184,8 @@ fn every_request_gets_what_the_cases_say() {
         if let (Some(event), Some(wanted)) = (event, &case.event) {
             let fields = printed(&event);
             for (field, value) in wanted {
-                let value = if value.contains(" x}") { format!("\"{}\"", repeated(value)) } else { value.clone() };
+                let value =
+                    if value.contains(" x}") { format!("\"{}\"", repeated(value)) } else { value.clone() };
                 assert_eq!(fields[field], value, "{}: {field}", case.name);
             }
         }

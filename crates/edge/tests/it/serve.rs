@@ -41,8 +41,7 @@ impl Edge {
         let keys = Arc::new(ArcSwap::from_pointee(Keys::from_toml(&Keys::generate()).unwrap()));
         let stop = CancellationToken::new();
         let (server_keys, server_stop) = (keys.clone(), stop.clone());
-        let thread =
-            std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let health = telemetry::Health::new(&[]);
             edge::serve(config, listeners, vec![log], server_keys, &health, server_stop)
         });
@@ -64,7 +63,9 @@ impl Edge {
     }
 
     fn request(&self, method: &str, path: &str, headers: &str) -> String {
-        self.converse(format!("{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{headers}\r\n").as_bytes())
+        self.converse(
+            format!("{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{headers}\r\n").as_bytes(),
+        )
     }
 
     fn token(&self, kind: Kind, recipient: u64) -> String {
@@ -124,7 +125,11 @@ fn a_pixel_a_click_a_download() {
     assert!(!pixel.contains("set-cookie"));
     assert!(pixel.contains("\r\n\r\nGIF89a"));
 
-    let redirect = edge.request("GET", &format!("/c/{click}"), "x-forwarded-for: 6.6.6.6\r\nx-forwarded-for: 5.6.7.8\r\n");
+    let redirect = edge.request(
+        "GET",
+        &format!("/c/{click}"),
+        "x-forwarded-for: 6.6.6.6\r\nx-forwarded-for: 5.6.7.8\r\n",
+    );
     assert!(redirect.starts_with("HTTP/1.1 302 Found\r\n"), "{redirect}");
     assert!(redirect.contains("location: https://example.com/there?a=b\r\n"), "{redirect}");
     assert!(redirect.contains("cache-control: no-store\r\n"));

@@ -50,7 +50,10 @@ fn everything_arrives_once_and_in_its_partition() {
         messages += 1;
         for bytes in Batch::new(&message.payload) {
             let event = Event::decode(bytes.unwrap()).unwrap();
-            assert_eq!(event::partition(event.recipient, event.edge_id, event.seq, PARTITIONS), message.partition);
+            assert_eq!(
+                event::partition(event.recipient, event.edge_id, event.seq, PARTITIONS),
+                message.partition
+            );
             *seen.entry(event.recipient).or_default() += 1;
             if event.replay {
                 replays.insert(event.recipient);
@@ -73,7 +76,8 @@ fn without_kafka_the_journal_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
     let options = journal::Options::new(dir.path().join("000"));
     let (log, reader) = journal::open(options.clone()).unwrap();
-    log.append(Class::Click, |edge_id, seq, out| Event { edge_id, seq, ..Event::default() }.encode(out)).unwrap();
+    log.append(Class::Click, |edge_id, seq, out| Event { edge_id, seq, ..Event::default() }.encode(out))
+        .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(log.flush()).unwrap();
     let stop = CancellationToken::new();

@@ -1,8 +1,9 @@
 //! The wire contract, held from three sides: golden bytes, the generated types, and hostile input.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use event::{Batch, Event, Kind, Method, Mode, Position, Region, proto};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 /// The bytes of a full event, written down once. They change only when the contract breaks.
 const GOLDEN: &str = include_str!("golden.hex");
