@@ -162,7 +162,6 @@ async fn converse(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, shutdown:
         .header_read_timeout(header_read_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(Closing(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -1,6 +1,6 @@
 //! `mailbeacon up`: the whole path of an event on one machine, on real parts, with one command.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.data).with_context(|| format!("--data {}", args.data.display()))?;
     // Children start in a place of their own.
     let data = fs::canonicalize(&args.data)?;
+    let _alone = lock(&data)?;
     at_home(&mut settings, &data)?;
     let cache = Cache::default_dir()?;
     let helper = std::env::current_exe().context("failed to find the program itself")?;
@@ -130,6 +131,22 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     }
     process.end();
     outcome
+}
+
+/// Keeps a second `up` away from the directory, in which it would overwrite what the first one's parts run on. The
+/// lock goes with the process.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("--data {}: another `mailbeacon up` runs on it", data.display())
+        }
+        Err(TryLockError::Error(cause)) => {
+            Err(cause).with_context(|| format!("failed to lock {}", path.display()))
+        }
+    }
 }
 
 fn free(port: u16) -> Option<u16> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ledger::Ledger;
-use crate::program::{BOUND, Program, START, all_gone, until};
+use crate::program::{BOUND, Program, START, all_gone, refuses, says, until};
 use crate::{browser, http};
 
 /// A running `mailbeacon up` and what it has printed.
@@ -82,10 +82,12 @@ fn story(flags: &[&str]) {
     let dir = testkit::fresh_dir("up");
     let up = Up::start(dir.path(), flags);
     printed_requests(&up);
+    second_on_the_same_data(dir.path());
     browser::newsletter(&up, dir.path());
     let mut ledger = Ledger::new(&up.keys, &up.edge);
     ledger.send(100);
     ledger.check(&up.clickhouse);
+    keys_are_rotated(&up, dir.path());
     the_law(&up);
 
     let up = ended(up, dir.path(), flags, &mut ledger, interrupt);
@@ -121,6 +123,25 @@ fn printed_requests(up: &Up) {
          download\tphone\tGB\t1\tEurope/London\thuman\thttps://example.com/guide.pdf"
     );
     assert_eq!(http::get(&format!("{}/readyz", up.admin), "").unwrap().status, 200);
+}
+
+/// Refused before it touches anything: what comes after this shows that the first one goes on as before.
+fn second_on_the_same_data(dir: &Path) {
+    let complaint =
+        refuses(dir, &["up", "--set", "edge.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0"]);
+    assert!(complaint.contains("another `mailbeacon up`"), "{complaint}");
+}
+
+/// A running edge takes the new key up; the ledger goes on with the old one.
+fn keys_are_rotated(up: &Up, dir: &Path) {
+    let settings = [format!("keys.file={}", up.keys.display()), format!("site.base_url={}", up.edge)];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    says(dir, &[&settings[..], &["keys", "rotate"]].concat());
+    let target = "https://example.com/rotated";
+    let click = ["link", "click", "--mode", "off", "--recipient", "ann", "--message", "1", target];
+    let url = says(dir, &[&settings[..], &click].concat());
+    let followed = || http::get(url.trim(), "").ok().filter(|reply| reply.status == 302);
+    assert_eq!(until("a link of the new key", BOUND, followed).header("location"), target);
 }
 
 /// Accepted = stored + duplicate + dead-lettered + dropped + in flight, and what is stored is there.
