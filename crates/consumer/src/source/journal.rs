@@ -113,6 +113,10 @@ impl Lane {
                     retry: true,
                 })?;
         }
+        if !self.stash.is_empty() && !self.is_behind() {
+            // Nothing to wait for: a stretch that was just found is not left for a poll that may not come.
+            read += self.read(take)?;
+        }
         Ok(read)
     }
 

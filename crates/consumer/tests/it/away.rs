@@ -76,7 +76,8 @@ fn what_comes_meanwhile_waits_in_kafka() {
         let inflight = running.metric("consumer_inflight_events");
         assert!(inflight <= bound, "{inflight} events in flight");
         // Paused is paused: no more comes, however much there is.
-        let (taken, polls) = (traffic.lock().unwrap().messages, traffic.lock().unwrap().polls);
+        let taken = traffic.lock().unwrap().messages;
+        let polls = traffic.lock().unwrap().polls;
         put(&mut topic, 20);
         until("more polls", || traffic.lock().unwrap().polls > polls + 10);
         assert_eq!(traffic.lock().unwrap().messages, taken);

@@ -20,7 +20,7 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 static TABLES: LazyLock<Arc<Tables>> = LazyLock::new(|| Arc::new(Tables::load(&[]).unwrap()));
 
 /// Long enough for a machine that does much else.
-const WAIT: Duration = Duration::from_secs(120);
+const WAIT: Duration = Duration::from_secs(90);
 
 pub struct Running {
     thread: JoinHandle<Result<(), SourceError>>,
