@@ -3,6 +3,7 @@
 //! [`pipeline`] is the path on one page. A source is a journal or Kafka; the store is ClickHouse. This crate knows
 //! neither's protocol.
 
+mod aside;
 mod batch;
 mod config;
 mod intent;

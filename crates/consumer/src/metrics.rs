@@ -52,6 +52,7 @@ mod tests {
     fn every_metric_that_is_used_is_listed_and_the_other_way_round() {
         let sources = [
             include_str!("pipeline.rs"),
+            include_str!("aside.rs"),
             include_str!("lane.rs"),
             include_str!("writer.rs"),
             include_str!("batch.rs"),

@@ -12,23 +12,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use enrich::{Enricher, Tables};
 use metrics::{counter, gauge, histogram};
-use store::{Store, StoreError};
+use store::Store;
 use telemetry::Health;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::batch::{Batch, EventId};
+use crate::aside::{Aside, Done, Results};
 use crate::config::Config;
 use crate::intent::Intent;
-use crate::lane::{Bill, Bound, Flight, Lane};
+use crate::lane::{Bound, Flight, Lane};
 use crate::source::{CommitError, Part, Polled, Source, SourceError, Taken};
-use crate::writer::{self, Prepared, Sealed, Unwritten};
+use crate::writer::Unwritten;
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);
@@ -38,17 +38,8 @@ const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// After an error of the source.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// Dead letters that are kept at a time, and their bytes: the source is polled in between.
-const LETTERS_AT_ONCE: usize = 500;
-const LETTERS_BYTES_AT_ONCE: usize = 4 << 20;
-
-/// What a task that ran beside the pipeline came to.
-enum Done {
-    Prepared(Result<Prepared, StoreError>),
-    /// How many blocks were found stored, with views that may lack them.
-    Written(Result<u64, Box<Unwritten>>),
-}
-
+/// How long an error of the source keeps the consumer unready: it is reported now and then, not with every poll.
+const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
 /// Runs until `shutdown` (then finishes what it has taken, within `drain_ms`) or until the source fails for good.
 /// Blocks the calling thread; reads and writes of the store run on `runtime`. The part `consumer` of `health` is
 /// unready while a partition stands still.
@@ -72,7 +63,7 @@ pub fn run(
         epoch: 0,
         aside: Aside { store, runtime: runtime.clone(), results },
     };
-    let mut stop_at = None;
+    let (mut stop_at, mut trouble) = (None, None);
     loop {
         let settled = pipeline.lanes.values().all(Lane::is_settled);
         let mut took = false;
@@ -95,15 +86,16 @@ pub fn run(
             }
             Taken::Room
         });
-        match &polled {
+        match polled {
             Ok(()) => (),
             Err(cause) if cause.retry => {
                 warn!(%cause, "failed to read the source, trying again");
+                trouble = Some((Instant::now(), cause));
                 std::thread::park_timeout(RETRY_WAIT);
             }
             Err(cause) => {
                 health.set("consumer", Err(&cause.what));
-                return polled;
+                return Err(cause);
             }
         }
         while let Ok((part, epoch, result)) = done.try_recv() {
@@ -114,7 +106,8 @@ pub fn run(
         }
         let hurry = shutdown.is_cancelled();
         pipeline.advance(source.as_mut(), hurry);
-        pipeline.show(health, polled.err());
+        trouble = trouble.filter(|(at, _)| at.elapsed() < TROUBLE_SHOWN);
+        pipeline.show(health, trouble.as_ref().map(|(_, cause)| cause));
         if hurry {
             let stop_at = *stop_at
                 .get_or_insert_with(|| Instant::now() + Duration::from_millis(pipeline.config.drain_ms));
@@ -135,13 +128,6 @@ struct Pipeline {
     /// Counts assignments: a result of an earlier ownership of a part is nobody's.
     epoch: u64,
     aside: Aside,
-}
-
-/// What the tasks that run beside the pipeline need.
-struct Aside {
-    store: Arc<Store>,
-    runtime: Handle,
-    results: Sender<(Part, u64, Done)>,
 }
 
 impl Pipeline {
@@ -183,13 +169,12 @@ impl Pipeline {
         let bound = self.bound();
         let linger = Duration::from_millis(self.config.linger_ms);
         let stop = hurry && !source.drains();
-        for (part, lane) in &mut self.lanes {
+        for lane in self.lanes.values_mut() {
             lane.bound = bound;
             lane.seal_when_due(now, linger, hurry);
             lane.pause_when_full(source, stop);
-            if now < lane.retry_at {
-                continue;
-            }
+        }
+        for (part, lane) in self.lanes.iter_mut().filter(|(_, lane)| lane.retry_at <= now) {
             lane.flight = match lane.flight.take() {
                 None => match lane.ready.take() {
                     Some(batch) => Some(self.aside.prepare(lane, source, batch)),
@@ -211,6 +196,10 @@ impl Pipeline {
                 Some(Flight::Unwritten(sealed, bill)) => Some(self.aside.write_again(lane, *sealed, bill)),
                 under_way => under_way,
             };
+            if lane.retry_at > now {
+                // What failed just now may have taken seconds: the source is polled before another part is tried.
+                break;
+            }
         }
     }
 
@@ -252,7 +241,7 @@ impl Pipeline {
 
     /// Finishes what is being written of parts that go to another owner, within a bound, and lets them go. What is
     /// not finished the next owner finds as an intent.
-    fn give_up(&mut self, source: &mut dyn Source, done: &Receiver<(Part, u64, Done)>, parts: &[Part]) {
+    fn give_up(&mut self, source: &mut dyn Source, done: &Results, parts: &[Part]) {
         let deadline = Instant::now() + RELEASE_WAIT;
         let writing = |lanes: &HashMap<Part, Lane>| {
             let is_writing = |lane: &Lane| matches!(lane.flight, Some(Flight::Writing(_)));
@@ -281,7 +270,7 @@ impl Pipeline {
         Bound { rows_max: self.config.batch_rows_max, bytes_max }
     }
 
-    fn show(&self, health: &Health, source: Option<SourceError>) {
+    fn show(&self, health: &Health, source: Option<&SourceError>) {
         let inflight: usize = self.lanes.values().map(Lane::events).sum();
         gauge!("consumer_inflight_events").set(inflight as f64);
         gauge!("consumer_owned_partitions").set(self.lanes.len() as f64);
@@ -297,70 +286,6 @@ impl Pipeline {
             (None, None) => health.set("consumer", Ok(())),
         }
     }
-}
-
-impl Aside {
-    /// Keeps aside what cannot be read, then asks the store what must be known before the intent.
-    fn prepare(&self, lane: &mut Lane, source: &mut dyn Source, mut batch: Batch) -> Flight {
-        if !batch.dead.is_empty() {
-            put_aside(lane, source, &mut batch);
-            return Flight::Unread(batch);
-        }
-        let held: Vec<(EventId, i64)> =
-            batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
-        let (store, part, range) = (self.store.clone(), batch.part.clone(), (batch.from, batch.to));
-        self.spawn(lane, async move { Done::Prepared(writer::prepare(&store, &part, range, &held).await) });
-        Flight::Preparing(batch)
-    }
-
-    fn write(&self, lane: &Lane, mut batch: Batch, intent: Intent, again: bool) -> Flight {
-        let bill = Bill { to: batch.to, counts: batch.counts(), since: batch.since };
-        let sealed = Sealed {
-            part: batch.part,
-            from: batch.from,
-            to: batch.to,
-            blocks: batch.blocks.iter_mut().map(|(month, block)| (*month, block.finish())).collect(),
-            server_started: intent.server_started,
-            uncertain: again,
-            burnt: 0,
-        };
-        self.write_again(lane, sealed, bill)
-    }
-
-    fn write_again(&self, lane: &Lane, sealed: Sealed, bill: Bill) -> Flight {
-        let store = self.store.clone();
-        self.spawn(lane, async move { Done::Written(writer::write(&store, sealed).await) });
-        Flight::Writing(bill)
-    }
-
-    fn spawn(&self, lane: &Lane, work: impl Future<Output = Done> + Send + 'static) {
-        let (results, part, epoch) = (self.results.clone(), lane.batch.part.clone(), lane.epoch);
-        self.runtime.spawn(async move {
-            // The pipeline may have ended: then nobody wants to know.
-            let _ = results.send((part, epoch, work.await));
-        });
-    }
-}
-
-/// Keeps the next dead letters of a batch. It goes on when they are all kept.
-fn put_aside(lane: &mut Lane, source: &mut dyn Source, batch: &mut Batch) {
-    if lane.is_unreadable(batch) {
-        return lane.failed("too many messages in a row cannot be read".to_owned());
-    }
-    let mut bytes = 0;
-    let fits = |letter: &&crate::source::DeadLetter| {
-        bytes += letter.bytes.len();
-        bytes <= LETTERS_BYTES_AT_ONCE
-    };
-    let count = batch.dead.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
-    if let Err(cause) = source.dead_letters(&batch.dead[..count]) {
-        return lane.failed(format!("dead letters cannot be kept: {cause}"));
-    }
-    for letter in batch.dead.drain(..count) {
-        warn!(partition = letter.part.number, offset = letter.offset, reason = letter.reason, "dead letter");
-    }
-    batch.dead_lettered += count as u64;
-    lane.put_aside(batch, count);
 }
 
 /// Commits; when that fails the part waits. Being fenced alone drops nothing: while a group is rearranged, commits
