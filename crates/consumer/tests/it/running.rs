@@ -132,6 +132,8 @@ pub struct Traffic {
     pub commits: Vec<(u32, u64, String)>,
     pub paused: std::collections::BTreeSet<u32>,
     pub assigned: Vec<u32>,
+    /// Set from outside: there is no place for dead letters.
+    pub letters_refused: bool,
 }
 
 type OnCommit = Box<dyn FnMut(&Part, u64, &str) + Send>;
@@ -188,6 +190,9 @@ impl<S: Source> Source for Watched<S> {
     }
 
     fn dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SourceError> {
+        if self.traffic.lock().unwrap().letters_refused {
+            return Err(SourceError { what: "no place".to_owned(), retry: true });
+        }
         self.inner.dead_letters(letters)
     }
 

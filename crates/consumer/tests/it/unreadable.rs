@@ -1,6 +1,5 @@
 //! What cannot be read is kept aside with origin and reason before the offset passes it; the rest is stored.
 
-use consumer::{Part, Source, SourceError};
 use event::{Batch, Event, Kind};
 
 use crate::journal::{append, consume, open_journal};
@@ -96,70 +95,41 @@ fn of_a_journal() {
     }
 }
 
-/// Nothing passes a letter that could not be kept; and nothing drains a whole topic into the letters.
 #[test]
-fn a_partition_stands_still_when_letters_cannot_be_kept_or_are_all_there_is() {
-    let mut topic = Topic::new("still", 2);
-    let store = running::store("still");
-    for _ in 0..4 {
-        let mut payload = Vec::new();
-        (0..300).for_each(|_| Batch::push(&mut payload, &[0xff; 7]));
-        topic.send(0, &payload);
-    }
+fn a_partition_stands_still_when_unreadable_is_all_there_is() {
+    let mut topic = Topic::new("drained", 2);
+    let store = running::store("drained");
+    let mut payload = Vec::new();
+    (0..1_001).for_each(|_| Batch::push(&mut payload, &[0xff; 7]));
+    topic.send(0, &payload);
     topic.put(1, &[open(1, 1)]);
     let (source, traffic) = Watched::new(topic.source());
-    let running = running::start(&config(), source, &store);
+    let running = running::start(&consumer::Config { drain_ms: 0, ..config() }, source, &store);
     until("the other partition", || rows(&store) == 1);
     until("a word about it", || {
-        running.health.ready().is_err_and(|parts| parts[0].1.contains("partition 0 stands"))
+        running.health.ready().is_err_and(|parts| parts[0].1.contains("partition 0 stands still"))
     });
     assert_eq!(running.metric("consumer_stalled_partitions"), 1);
     until("the other's commit", || traffic.lock().unwrap().commits.contains(&(1, 1, String::new())));
-    running.stop.cancel();
-    assert_eq!(traffic.lock().unwrap().commits.iter().filter(|commit| commit.0 == 0).count(), 0);
-    // A drain is bounded: see `scripted`. Here it would wait for nothing.
-    drop(running);
+    let counted = running.finish();
+    assert_eq!((counted.stored, counted.dead), (1, 0));
+    assert_eq!(topic.dead().len(), 0);
+    assert_eq!(topic.committed()[&0], (None, String::new()));
+}
 
-    /// Has no place for letters until it is given one.
-    struct Full<S>(S, std::sync::Arc<std::sync::atomic::AtomicBool>);
-    impl<S: Source> Source for Full<S> {
-        fn poll(
-            &mut self,
-            wait: std::time::Duration,
-            take: &mut dyn FnMut(consumer::Polled<'_>) -> consumer::Taken,
-        ) -> Result<(), SourceError> {
-            self.0.poll(wait, take)
-        }
-        fn commit(&mut self, part: &Part, offset: u64, note: &str) -> Result<(), consumer::CommitError> {
-            self.0.commit(part, offset, note)
-        }
-        fn pause(&mut self, part: &Part, paused: bool) {
-            self.0.pause(part, paused);
-        }
-        fn release(&mut self, parts: &[Part]) {
-            self.0.release(parts);
-        }
-        fn dead_letters(&mut self, letters: &[consumer::DeadLetter]) -> Result<(), SourceError> {
-            match self.1.load(std::sync::atomic::Ordering::Relaxed) {
-                true => self.0.dead_letters(letters),
-                false => Err(SourceError { what: "no place".to_owned(), retry: true }),
-            }
-        }
-        fn drains(&self) -> bool {
-            self.0.drains()
-        }
-    }
-    let mut topic = Topic::new("still", 1);
-    let store = running::store("still");
+#[test]
+fn nothing_passes_a_letter_that_cannot_be_kept() {
+    let mut topic = Topic::new("kept", 1);
+    let store = running::store("kept");
     topic.send(0, &[9]);
     topic.put(0, &[open(1, 1)]);
     (topic.ledger.total, topic.ledger.unreadable) = (2, 1);
     let (source, traffic) = Watched::new(topic.source());
-    let place = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
-    let running = running::start(&config(), Full(source, place.clone()), &store);
+    traffic.lock().unwrap().letters_refused = true;
+    let running = running::start(&config(), source, &store);
     until("a word about it", || running.health.ready().is_err_and(|parts| parts[0].1.contains("no place")));
     assert_eq!((traffic.lock().unwrap().commits.len(), rows(&store)), (0, 0));
-    place.store(true, std::sync::atomic::Ordering::Relaxed);
+    traffic.lock().unwrap().letters_refused = false;
     until("the row", || rows(&store) == 1);
     until("health", || running.health.ready().is_ok());
     let counted = running.finish();
