@@ -201,13 +201,14 @@ impl<'a> Shipping<'a> {
     /// Reads a round of every journal that may have one more on its way. Between two reads lies the linger, in
     /// which events gather, unless the last read found more than it could take. `None` when it was too early.
     fn read_when_due(&mut self, lanes: &mut [Lane], hurry: bool) -> Option<usize> {
-        if !hurry && Instant::now() < self.read_at {
+        // What is formed goes first: the producer's queue is full.
+        if !self.unsent.is_empty() || (!hurry && Instant::now() < self.read_at) {
             return None;
         }
         let mut events = 0;
         let formed = self.next_id;
         for (n, lane) in lanes.iter_mut().enumerate() {
-            if lane.rounds.len() < ROUNDS_MAX && self.unsent.is_empty() {
+            if lane.rounds.len() < ROUNDS_MAX {
                 events += self.read_round(n, lane);
             }
         }

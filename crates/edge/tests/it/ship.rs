@@ -71,6 +71,43 @@ fn everything_arrives_once_and_in_its_partition() {
     assert_eq!(reader.read(usize::MAX, |_| ()).unwrap(), 0);
 }
 
+/// A busy journal once starved the others: they were shipped when it had nothing.
+#[test]
+fn a_busy_journal_leaves_room_for_the_others() {
+    let topic = testkit::topic("fair");
+    let config = kafka::Config::new(testkit::kafka().bootstrap(), &topic);
+    kafka::create_topics(&config, &[kafka::TopicSpec::events(&config, 1, 1, 0)]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // Several rounds of the shipper in the first journal, one event in the second.
+    let user_agent = "a".repeat(500);
+    let mut readers = Vec::new();
+    for (number, events) in [(1, 8_000), (2, 1)] {
+        let (log, reader) =
+            journal::open(journal::Options::new(dir.path().join(number.to_string()))).unwrap();
+        for _ in 0..events {
+            let event =
+                Event { kind: Kind::Open, recipient: number, user_agent: &user_agent, ..Event::default() };
+            log.append(Class::Open, |edge_id, seq, out| Event { edge_id, seq, ..event }.encode(out)).unwrap();
+        }
+        runtime.block_on(log.flush()).unwrap();
+        readers.push(reader);
+    }
+    let stop = CancellationToken::new();
+    stop.cancel();
+    edge::ship(&config, readers, Duration::from_millis(5), &stop, Duration::from_secs(60));
+
+    let consumer = Consumer::new(&config, "fair", None, FirstStart::Earliest).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut recipients = Vec::new();
+    while recipients.len() < 8_001 && Instant::now() < deadline {
+        let Some(Polled::Message(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        recipients.extend(Batch::new(&message.payload).map(|bytes| event::recipient_of(bytes.unwrap())));
+    }
+    let at = recipients.iter().position(|&recipient| recipient == 2).unwrap();
+    assert!(at < 6_000, "the other journal's event came at {at} of {}", recipients.len());
+}
+
 #[test]
 fn without_kafka_the_journal_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
