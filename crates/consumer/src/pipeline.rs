@@ -32,6 +32,8 @@ use crate::writer::Unwritten;
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);
+/// The same when nothing is under way: a message ends the wait, so only the number of wake-ups depends on it.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// When there is nothing to follow up, a commit acknowledges the last batch after this long.
 const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// How long a part that is to be given up may take to finish what is in flight.
@@ -68,7 +70,8 @@ pub fn run(
         let settled = pipeline.lanes.values().all(Lane::is_settled);
         let mut took = false;
         let mut leaving = Vec::new();
-        let polled = source.poll(POLL_WAIT, &mut |polled| {
+        let wait = if settled { IDLE_WAIT } else { POLL_WAIT };
+        let polled = source.poll(wait, &mut |polled| {
             took = true;
             match polled {
                 Polled::Message { part, offset, payload } => {
