@@ -57,7 +57,7 @@ impl Counters {
     pub fn new() -> Self {
         for kind in KINDS {
             for reason in Shed::ALL {
-                dropped(kind, reason.as_str()).increment(0);
+                dropped(kind, reason).increment(0);
             }
         }
         Counters {
@@ -86,19 +86,15 @@ impl Counters {
             }
         }
     }
-
-    /// Counts an accepted event that the journal did not take.
-    pub fn dropped(&self, kind: Kind, reason: &'static str) {
-        dropped(kind, reason).increment(1);
-    }
 }
 
-fn dropped(kind: Kind, reason: &'static str) -> Counter {
-    counter!("edge_dropped_events_total", "kind" => kind_label(kind), "reason" => reason)
+/// Counts accepted events that the journal did not take. Rare: no handle is kept.
+pub fn dropped(kind: Kind, reason: Shed) -> Counter {
+    counter!("edge_dropped_events_total", "kind" => kind_label(kind), "reason" => reason.as_str())
 }
 
 /// The label of a kind.
-pub fn kind_label(kind: Kind) -> &'static str {
+fn kind_label(kind: Kind) -> &'static str {
     match kind {
         Kind::Sent => "sent",
         Kind::Open => "open",

@@ -14,13 +14,13 @@ use event::{Event, Kind};
 use http::{HeaderMap, Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use journal::{Class, Log};
+use journal::{Class, Log, Shed};
 use link::Keys;
 
 use crate::address::{self, Octets};
 use crate::answer::{Head, Headers, Outcome, answer};
 use crate::config::Config;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, dropped};
 use crate::reply;
 
 /// What the connections of one worker share.
@@ -60,12 +60,12 @@ impl Worker {
             self.log.append(class(kind), |edge_id, seq, out| Event { edge_id, seq, ..*event }.encode(out));
         let position = match appended {
             Ok(position) => position,
-            Err(shed) => return self.counters.dropped(kind, shed.as_str()),
+            Err(shed) => return dropped(kind, shed).increment(1),
         };
         let wait = Duration::from_millis(self.config.commit_wait_ms);
         match tokio::time::timeout(wait, self.log.committed(position)).await {
             Ok(Ok(())) => (),
-            Ok(Err(_refused)) => self.counters.dropped(kind, "disk"),
+            Ok(Err(_refused)) => dropped(kind, Shed::Disk).increment(1),
             Err(_elapsed) => self.counters.early.increment(1),
         }
     }

@@ -25,6 +25,12 @@ fn judged(kind: Kind, agents: &[&str]) -> Vec<(Verdict, DeviceType)> {
     agents.iter().map(one).collect()
 }
 
+/// Those of the agents that are taken for machines.
+fn flagged<'a>(kind: Kind, agents: &[&'a str]) -> Vec<&'a str> {
+    let verdicts = judged(kind, agents);
+    agents.iter().zip(&verdicts).filter(|(_, found)| is_machine(found.0)).map(|(agent, _)| *agent).collect()
+}
+
 fn is_machine(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Prefetch | Verdict::Scanner | Verdict::Bot)
 }
@@ -86,13 +92,7 @@ fn people_are_not_taken_for_machines() {
     let agents: Vec<&str> = rows.iter().filter(handheld).map(|row| row[3].as_str()).collect();
     assert!(agents.len() > 1_000, "{}", agents.len());
     for kind in VISITS {
-        let verdicts = judged(kind, &agents);
-        let flagged: Vec<&str> = agents
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, found)| is_machine(found.0))
-            .map(|(agent, _)| *agent)
-            .collect();
+        let flagged = flagged(kind, &agents);
         println!("{kind:?}: {} of {}\n{}", flagged.len(), agents.len(), flagged.join("\n"));
         assert!(share(flagged.len(), agents.len()) <= 0.5, "{kind:?}: {} of {}", flagged.len(), agents.len());
     }
@@ -100,13 +100,7 @@ fn people_are_not_taken_for_machines() {
     // which a browser makes.
     let agents: Vec<&str> = rows.iter().filter(|row| row[0] == "device").map(|row| row[3].as_str()).collect();
     for (kind, percent_max) in [(Kind::Open, 1.0), (Kind::Click, 4.0)] {
-        let verdicts = judged(kind, &agents);
-        let flagged: Vec<&str> = agents
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, found)| is_machine(found.0))
-            .map(|(agent, _)| *agent)
-            .collect();
+        let flagged = flagged(kind, &agents);
         println!("all, {kind:?}: {} of {}\n{}", flagged.len(), agents.len(), flagged.join("\n"));
         assert!(
             share(flagged.len(), agents.len()) <= percent_max,
