@@ -1,4 +1,9 @@
 -- Hourly statistics of each message. Read the views: they merge the partial rows, so nothing needs FINAL.
+--
+-- This and every other target of a materialized view carries where its events stood, and is partitioned by their
+-- month as `events` is. So a batch of which a server that was killed had stored the events, but not all of the
+-- views, is seen by a look into each target, and what it lacks is filled from the events (`src/views.rs`). For the
+-- same reason each view leaves out inserts whose token names rows only: they bring back rows whose views are full.
 CREATE TABLE IF NOT EXISTS message_hourly_states{local}
 (
     workspace UInt32 COMMENT 'Workspace' CODEC(ZSTD(1)),
@@ -6,12 +11,16 @@ CREATE TABLE IF NOT EXISTS message_hourly_states{local}
     hour DateTime('UTC') COMMENT 'Start of the hour, UTC' CODEC(Delta, ZSTD(1)),
     kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened' CODEC(ZSTD(1)),
     verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request' CODEC(ZSTD(1)),
+    k_topic LowCardinality(String) COMMENT 'Provenance: the source of the events' CODEC(ZSTD(1)),
+    k_part UInt32 COMMENT 'Provenance: partition of the source' CODEC(ZSTD(1)),
     events SimpleAggregateFunction(sum, UInt64) COMMENT 'Events; sum() them' CODEC(ZSTD(1)),
-    recipients AggregateFunction(uniq, UInt64) COMMENT 'Recipients known by their key; uniqMerge() them' CODEC(ZSTD(1))
+    recipients AggregateFunction(uniq, UInt64) COMMENT 'Recipients known by their key; uniqMerge() them' CODEC(ZSTD(1)),
+    k_off SimpleAggregateFunction(max, UInt64) COMMENT 'Provenance: highest offset of the events' CODEC(ZSTD(1)),
+    INDEX by_offset k_off TYPE minmax GRANULARITY 1
 )
 ENGINE = {AggregatingMergeTree}
 PARTITION BY toYYYYMM(hour)
-ORDER BY (workspace, message, hour, kind, verdict)
+ORDER BY (workspace, message, hour, kind, verdict, k_topic, k_part)
 TTL hour + INTERVAL 37 MONTH
 SETTINGS non_replicated_deduplication_window = 10000,
     replicated_deduplication_window = 10000,
@@ -30,10 +39,14 @@ AS SELECT
     toStartOfHour(toDateTime(received_at, 'UTC')) AS hour,
     kind,
     verdict,
+    k_topic,
+    k_part,
     count() AS events,
-    uniqStateIf(recipient, recipient != 0) AS recipients
+    uniqStateIf(recipient, recipient != 0) AS recipients,
+    max(events{local}.k_off) AS k_off
 FROM events{local}
-GROUP BY workspace, message, hour, kind, verdict
+WHERE getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
+GROUP BY workspace, message, hour, kind, verdict, k_topic, k_part
 COMMENT 'Fills message_hourly_states from every block of events';
 
 CREATE VIEW IF NOT EXISTS message_hourly

@@ -10,10 +10,16 @@ CREATE TABLE IF NOT EXISTS recipient_hours_states{local}
     time_zone LowCardinality(String) COMMENT 'IANA time zone of weekday and hour' CODEC(ZSTD(1)),
     weekday UInt8 COMMENT 'Local day of the week, 1 (Monday) to 7' CODEC(ZSTD(1)),
     hour UInt8 COMMENT 'Local hour of the day, 0 to 23' CODEC(ZSTD(1)),
-    events SimpleAggregateFunction(sum, UInt64) COMMENT 'Opens, clicks and downloads; sum() them' CODEC(ZSTD(1))
+    month UInt32 COMMENT 'Month of the events, yyyymm, UTC' CODEC(ZSTD(1)),
+    k_topic LowCardinality(String) COMMENT 'Provenance: the source of the events' CODEC(ZSTD(1)),
+    k_part UInt32 COMMENT 'Provenance: partition of the source' CODEC(ZSTD(1)),
+    events SimpleAggregateFunction(sum, UInt64) COMMENT 'Opens, clicks and downloads; sum() them' CODEC(ZSTD(1)),
+    k_off SimpleAggregateFunction(max, UInt64) COMMENT 'Provenance: highest offset of the events' CODEC(ZSTD(1)),
+    INDEX by_offset k_off TYPE minmax GRANULARITY 1
 )
 ENGINE = {AggregatingMergeTree}
-ORDER BY (workspace, recipient, week, time_zone, weekday, hour)
+PARTITION BY month
+ORDER BY (workspace, recipient, week, time_zone, weekday, hour, month, k_topic, k_part)
 TTL week + INTERVAL 25 MONTH
 SETTINGS non_replicated_deduplication_window = 10000,
     replicated_deduplication_window = 10000,
@@ -33,7 +39,11 @@ AS SELECT
     time_zone,
     local_weekday AS weekday,
     local_hour AS hour,
-    count() AS events
+    toYYYYMM(received_at) AS month,
+    k_topic,
+    k_part,
+    count() AS events,
+    max(events{local}.k_off) AS k_off
 FROM events{local}
 WHERE recipient != 0
     AND kind IN ('open', 'click', 'download')
@@ -43,19 +53,26 @@ WHERE recipient != 0
     AND local_weekday BETWEEN 1 AND 7
     AND region_claim != 'eu'
     AND region_class = 'other'
-GROUP BY workspace, recipient, week, time_zone, weekday, hour
+    AND getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
+GROUP BY workspace, recipient, week, time_zone, weekday, hour, month, k_topic, k_part
 COMMENT 'Fills recipient_hours_states from every block of events';
 
 CREATE TABLE IF NOT EXISTS recipient_regions_states{local}
 (
     workspace UInt32 COMMENT 'Workspace' CODEC(ZSTD(1)),
     recipient UInt64 COMMENT 'Recipient key' CODEC(ZSTD(1)),
+    month UInt32 COMMENT 'Month of the events, yyyymm, UTC' CODEC(ZSTD(1)),
+    k_topic LowCardinality(String) COMMENT 'Provenance: the source of the events' CODEC(ZSTD(1)),
+    k_part UInt32 COMMENT 'Provenance: partition of the source' CODEC(ZSTD(1)),
     eu_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'Latest sign of the EU, the EEA or the UK; 1970 when there is none' CODEC(ZSTD(1)),
     other_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'Latest sign of another place; 1970 when there is none' CODEC(ZSTD(1)),
-    seen_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'Latest event of any kind' CODEC(ZSTD(1))
+    seen_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'Latest event of any kind' CODEC(ZSTD(1)),
+    k_off SimpleAggregateFunction(max, UInt64) COMMENT 'Provenance: highest offset of the events' CODEC(ZSTD(1)),
+    INDEX by_offset k_off TYPE minmax GRANULARITY 1
 )
 ENGINE = {AggregatingMergeTree}
-ORDER BY (workspace, recipient)
+PARTITION BY month
+ORDER BY (workspace, recipient, month, k_topic, k_part)
 TTL seen_at + INTERVAL 25 MONTH
 SETTINGS non_replicated_deduplication_window = 10000,
     replicated_deduplication_window = 10000,
@@ -71,12 +88,17 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS recipient_regions_fill{local} TO recipien
 AS SELECT
     workspace,
     recipient,
+    toYYYYMM(received_at) AS month,
+    k_topic,
+    k_part,
     maxIf(toDateTime(received_at, 'UTC'), region_claim = 'eu' OR region_class = 'eu') AS eu_at,
     maxIf(toDateTime(received_at, 'UTC'), region_claim != 'eu' AND region_class = 'other') AS other_at,
-    max(toDateTime(received_at, 'UTC')) AS seen_at
+    max(toDateTime(received_at, 'UTC')) AS seen_at,
+    max(events{local}.k_off) AS k_off
 FROM events{local}
 WHERE recipient != 0
-GROUP BY workspace, recipient
+    AND getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
+GROUP BY workspace, recipient, month, k_topic, k_part
 COMMENT 'Fills recipient_regions_states from every block of events, machines included: any sign of the EU counts';
 
 CREATE VIEW IF NOT EXISTS recipient_regions

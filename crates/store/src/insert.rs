@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{InsertError, Server, Store};
+use crate::{InsertError, Server, Store, StoreError};
 
 /// How much of a block is compressed and handed to the connection at a time, in bytes.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -35,7 +35,8 @@ const SETTINGS: [(&str, &str); 15] = [
 impl Store {
     /// Inserts finished blocks of `events` into a shard, with all views behind it, once: the same token with the
     /// same bytes is stored once however often it is sent, within the table's window of tokens. The token must
-    /// name exactly these rows: other rows under a known token are dropped by the server without a word.
+    /// name exactly these rows: other rows under a known token are dropped by the server without a word. A token
+    /// with `/rows/` in it stores rows without filling views: those of a batch whose views are full already.
     ///
     /// Blocks must be of one month, since a ClickHouse partition is what an insert is atomic over.
     ///
@@ -47,20 +48,14 @@ impl Store {
         let wrong = |error| InsertError::new(&server.name, &error);
 
         let sql = format!("INSERT INTO events{} FORMAT Native", self.local());
-        let mut insert = server.client.insert_formatted_with(sql);
-        for (name, value) in SETTINGS {
-            insert = insert.with_setting(name, value);
-        }
-        insert = insert
+        // The comment tells in `system.query_log` what became of a batch.
+        let mut insert = server
+            .client
+            .insert_formatted_with(sql)
             .with_setting("insert_deduplication_token", token)
-            // So that `system.query_log` tells what became of a batch.
-            .with_setting("log_comment", token)
-            .with_setting("max_execution_time", self.execution_seconds());
-        if server.names_deduplication(timeout_ms).await? {
-            insert = insert.with_setting("deduplicate_insert", "enable");
-        }
-        if self.config.cluster.as_ref().is_some_and(|cluster| cluster.replicated) {
-            insert = insert.with_setting("insert_quorum", "auto");
+            .with_setting("log_comment", token);
+        for (name, value) in self.insert_settings(server).await? {
+            insert = insert.with_setting(name, value);
         }
 
         // The client's own timeouts are none: a server that accepts and never answers would hold the partition.
@@ -73,18 +68,47 @@ impl Store {
         insert.end().await.map_err(wrong)
     }
 
+    pub(crate) async fn insert_settings(
+        &self,
+        server: &Server,
+    ) -> Result<Vec<(&'static str, String)>, InsertError> {
+        let mut settings: Vec<_> = SETTINGS.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+        settings.push(("max_execution_time", self.execution_seconds()));
+        if server.knows(self.config.request_timeout_ms).await?.deduplicate_insert {
+            settings.push(("deduplicate_insert", "enable".to_owned()));
+        }
+        if self.config.cluster.as_ref().is_some_and(|cluster| cluster.replicated) {
+            settings.push(("insert_quorum", "auto".to_owned()));
+        }
+        Ok(settings)
+    }
+
     pub(crate) fn execution_seconds(&self) -> String {
         (self.config.request_timeout_ms / 1_000).max(1).to_string()
     }
 }
 
+/// Which settings a server has that not every release has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Knows {
+    /// 26.2 and later.
+    pub deduplicate_insert: bool,
+    /// 26.2 and later.
+    pub deduplicate_insert_select: bool,
+}
+
 impl Server {
-    async fn names_deduplication(&self, timeout_ms: u64) -> Result<bool, InsertError> {
+    /// Asked once.
+    pub(crate) async fn knows(&self, timeout_ms: u64) -> Result<Knows, StoreError> {
         let ask = async {
-            let sql = "SELECT count() FROM system.settings WHERE name = 'deduplicate_insert'";
+            let sql = "SELECT name FROM system.settings WHERE name LIKE 'deduplicate_insert%'";
             let answer = self.outside(sql, timeout_ms).await?;
-            Ok::<bool, InsertError>(answer.trim() == "1")
+            let has = |name| answer.lines().any(|line| line == name);
+            Ok(Knows {
+                deduplicate_insert: has("deduplicate_insert"),
+                deduplicate_insert_select: has("deduplicate_insert_select"),
+            })
         };
-        self.names_deduplication.get_or_try_init(|| ask).await.copied()
+        self.knows.get_or_try_init(|| ask).await.copied()
     }
 }

@@ -13,6 +13,7 @@ mod known;
 mod query;
 mod schema;
 mod send_times;
+mod views;
 
 pub use block::{Block, Row, TIMES_MS, month};
 pub use config::{Cluster, Config, ConfigError, Secret};
@@ -21,6 +22,7 @@ pub use known::KnownId;
 pub use query::{QUERY_BYTES_MAX, Range};
 pub use schema::{Applied, SchemaState, ServerSchema};
 pub use send_times::{Level, Refusal, SendTimes, Window};
+pub use views::{Drift, Traces};
 
 use tokio::sync::OnceCell;
 
@@ -41,8 +43,8 @@ struct Server {
     /// Host and port, for errors and reports.
     name: String,
     client: clickhouse::Client,
-    /// Whether the server has the setting `deduplicate_insert` (26.2 and later), asked once.
-    names_deduplication: OnceCell<bool>,
+    knows: OnceCell<insert::Knows>,
+    views: OnceCell<Vec<views::View>>,
 }
 
 impl Store {
@@ -91,7 +93,8 @@ impl Server {
                 .with_user(&config.user)
                 .with_password(config.password.expose())
                 .with_database(&config.database),
-            names_deduplication: OnceCell::new(),
+            knows: OnceCell::new(),
+            views: OnceCell::new(),
         }
     }
 }

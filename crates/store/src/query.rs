@@ -70,7 +70,8 @@ impl Server {
     /// Sends one statement that must not depend on the configured database.
     pub(crate) async fn outside(&self, sql: &str, timeout_ms: u64) -> Result<String, StoreError> {
         let client = self.client.clone().with_database("system");
-        let server = Server { name: self.name.clone(), client, names_deduplication: Default::default() };
+        let server =
+            Server { name: self.name.clone(), client, knows: Default::default(), views: Default::default() };
         server.text(sql, &[], timeout_ms).await
     }
 

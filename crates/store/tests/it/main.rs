@@ -10,3 +10,4 @@ mod insert;
 mod schema;
 mod send_times;
 mod size;
+mod views;

@@ -1,0 +1,197 @@
+//! What a batch left in the targets of the materialized views, and how a target that lacks it is filled.
+//!
+//! An insert stores the events first and then one part in each view's target. A server that dies in between leaves
+//! some of them out; one that dies between noting a token and storing the part will also say yes to the same insert
+//! sent again, and leave it out for good. Hence the look, and a filling that goes around the insert.
+
+use std::time::Duration;
+
+use crate::{Cause, InsertError, Range, Server, Store, StoreError};
+
+/// How long a recount of everything may take, in milliseconds.
+const RECOUNT_MS: u64 = 1_800_000;
+
+/// What a server has of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Rows of the batch in `events`.
+    pub rows: u64,
+    /// Views whose target should have something of these rows and has nothing.
+    pub lacking: Vec<String>,
+    /// When the server was started, as [`Store::started`] gives it.
+    pub started: i64,
+}
+
+/// A materialized view against a recount of the events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// Name of the view.
+    pub view: String,
+    /// Keys in its target.
+    pub keys: u64,
+    /// Rows on either side without an equal on the other: 0 when the target is what the events add up to.
+    pub differing: u64,
+}
+
+/// A materialized view on one server.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    name: String,
+    target: String,
+    select: String,
+}
+
+impl Store {
+    /// What the server that takes a shard's inserts has of a batch, in `events` and behind it. Says the truth about a
+    /// batch as long as none after it of the same source and partition was written.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer in time.
+    pub async fn traces(&self, shard: usize, range: &Range<'_>) -> Result<Traces, StoreError> {
+        let rows = self.stored(shard, range).await?;
+        let mut lacking = Vec::new();
+        if rows > 0 {
+            let server = self.writer(shard)?;
+            for view in server.views(self.config.request_timeout_ms).await? {
+                if self.lacks(server, view, range).await? {
+                    lacking.push(view.name.clone());
+                }
+            }
+        }
+        Ok(Traces { rows, lacking, started: self.started(shard).await? })
+    }
+
+    async fn lacks(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
+        let View { target, select, .. } = view;
+        let Range { part, from, month, .. } = range;
+        // A later row of the same key hides the batch's own, and tells as much: it was written after it.
+        let sql = format!(
+            "SELECT (SELECT count() FROM {target} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} \
+             AND k_part = {part} AND k_off >= {from}) = 0 AND (SELECT count() FROM ({select})) > 0 {}",
+            self.only(range),
+        );
+        let text = server.text(&sql, &[("source", range.source)], self.config.request_timeout_ms).await?;
+        Ok(text.trim() == "1")
+    }
+
+    /// Fills a view's target with what a batch's rows come to, once for each token. Only for a view that
+    /// [`Store::traces`] says lacks the batch, when no insert of the batch is under way.
+    ///
+    /// # Errors
+    /// Says what to do next, as [`Store::insert`].
+    pub async fn fill(
+        &self,
+        shard: usize,
+        range: &Range<'_>,
+        view: &str,
+        token: &str,
+    ) -> Result<(), InsertError> {
+        let server = self.writer(shard)?;
+        let timeout_ms = self.config.request_timeout_ms;
+        let views = server.views(timeout_ms).await?;
+        // Gone since it was looked for: then there is nothing to fill.
+        let Some(View { target, select, .. }) = views.iter().find(|known| known.name == view) else {
+            return Ok(());
+        };
+        let sql = format!("INSERT INTO {target} {select} {}", self.only(range));
+        let mut query = server.client.query_raw(&sql).with_setting("insert_deduplication_token", token);
+        for (name, value) in self.insert_settings(server).await? {
+            query = query.with_setting(name, value);
+        }
+        if server.knows(timeout_ms).await?.deduplicate_insert_select {
+            query = query.with_setting("deduplicate_insert_select", "enable_even_for_bad_queries");
+        }
+        match tokio::time::timeout(Duration::from_millis(timeout_ms), query.execute()).await {
+            Ok(done) => done.map_err(|error| InsertError::new(&server.name, &error)),
+            Err(_) => Err(InsertError::Retry(Cause::timeout(&server.name, timeout_ms))),
+        }
+    }
+
+    /// Compares each view with a recount of all events, on every server that takes inserts. Exact while nothing is
+    /// written; reads everything.
+    ///
+    /// # Errors
+    /// When a server refuses or does not answer in time.
+    pub async fn view_drift(&self) -> Result<Vec<Drift>, StoreError> {
+        let mut drifts: Vec<Drift> = Vec::new();
+        for &writer in &self.writers {
+            let server = &self.servers[writer];
+            for view in server.views(self.config.request_timeout_ms).await? {
+                let found = self.recount(server, view).await?;
+                match drifts.iter_mut().find(|drift| drift.view == found.view) {
+                    Some(drift) => {
+                        drift.keys += found.keys;
+                        drift.differing += found.differing;
+                    }
+                    None => drifts.push(found),
+                }
+            }
+        }
+        Ok(drifts)
+    }
+
+    async fn recount(&self, server: &Server, view: &View) -> Result<Drift, StoreError> {
+        let View { name, target, select } = view;
+        let columns = server
+            .text(
+                "SELECT if(startsWith(type, 'AggregateFunction'), 'finalizeAggregation(' || name || ')', name) \
+                 FROM system.columns WHERE database = currentDatabase() AND table = {target:String} ORDER BY position",
+                &[("target", target)],
+                self.config.request_timeout_ms,
+            )
+            .await?;
+        let row = format!("sipHash64({})", columns.trim().split('\n').collect::<Vec<_>>().join(", "));
+        let sql = format!(
+            "SELECT (SELECT count() FROM {target} FINAL), (SELECT count() FROM (SELECT row, sum(side) AS sides FROM \
+             (SELECT {row} AS row, 1 AS side FROM ({select}) UNION ALL SELECT {row}, -1 FROM {target} FINAL) \
+             GROUP BY row HAVING sides != 0)) \
+             SETTINGS max_bytes_before_external_group_by = 500000000, do_not_merge_across_partitions_select_final = 1"
+        );
+        let text = server.text(&sql, &[], RECOUNT_MS).await?;
+        let numbers = text.trim().split_once('\t').and_then(|(keys, differing)| {
+            Some(Drift { view: name.clone(), keys: keys.parse().ok()?, differing: differing.parse().ok()? })
+        });
+        numbers.ok_or_else(|| StoreError::Answer {
+            server: server.name.clone(),
+            query: "view recount",
+            expected: "two numbers",
+        })
+    }
+
+    /// Lets a query see no other events than those of a batch, whatever its text says.
+    fn only(&self, range: &Range<'_>) -> String {
+        let Range { source, part, from, to, month } = range;
+        // Once for the text of the filter and once for the text that it stands in.
+        let source = quoted(source);
+        let filter = quoted(&format!(
+            "_partition_id = '{month}' AND k_topic = {source} AND k_part = {part} AND k_off >= {from} AND k_off < {to}"
+        ));
+        let table = quoted(&format!("{}.events{}", self.config.database, self.local()));
+        format!("SETTINGS additional_table_filters = {{{table}: {filter}}}")
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+impl Server {
+    /// The materialized views of the database, asked once: a migration that adds one is followed by a restart.
+    async fn views(&self, timeout_ms: u64) -> Result<&[View], StoreError> {
+        let ask = async {
+            let sql = "SELECT name, target_table, as_select FROM system.tables \
+                 WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name FORMAT JSONCompactEachRow";
+            let text = self.text(sql, &[], timeout_ms).await?;
+            let view = |line: &str| {
+                let [name, target, select] = serde_json::from_str(line).ok()?;
+                Some(View { name, target, select })
+            };
+            text.lines().map(view).collect::<Option<Vec<View>>>().ok_or_else(|| StoreError::Answer {
+                server: self.name.clone(),
+                query: "materialized views",
+                expected: "three texts a line",
+            })
+        };
+        self.views.get_or_try_init(|| ask).await.map(Vec::as_slice)
+    }
+}
