@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::consumer::Message;
 use crate::error::{DeliveryError, KafkaError, SendError};
 use crate::producer::{Producer, Record};
 
@@ -27,6 +28,28 @@ pub struct DeadLetter<'a> {
     /// Why it is here.
     pub reason: &'a str,
 }
+
+impl<'a> DeadLetter<'a> {
+    /// Reads a message of the topic `<topic>.dead`; none when its headers are not those of a dead letter.
+    pub fn read(message: &'a Message) -> Option<DeadLetter<'a>> {
+        let header = |name: &str| {
+            let (_, value) = message.headers.iter().find(|(found, _)| found == name)?;
+            std::str::from_utf8(value).ok()
+        };
+        Some(DeadLetter {
+            payload: &message.payload,
+            topic: header(ORIGIN_TOPIC)?,
+            partition: header(ORIGIN_PARTITION)?.parse().ok()?,
+            offset: header(ORIGIN_OFFSET)?.parse().ok()?,
+            reason: header(REASON)?,
+        })
+    }
+}
+
+const ORIGIN_TOPIC: &str = "origin-topic";
+const ORIGIN_PARTITION: &str = "origin-partition";
+const ORIGIN_OFFSET: &str = "origin-offset";
+const REASON: &str = "reason";
 
 /// Stores dead letters in the topic `<topic>.dead`, each in a partition that follows from its origin, with the
 /// headers `origin-topic`, `origin-partition`, `origin-offset` (both decimal) and `reason`.
@@ -122,10 +145,10 @@ fn send(
         key: None,
         payload: Some(letter.payload),
         headers: &[
-            ("origin-topic", letter.topic.as_bytes()),
-            ("origin-partition", origin_partition.as_bytes()),
-            ("origin-offset", origin_offset.as_bytes()),
-            ("reason", reason.as_bytes()),
+            (ORIGIN_TOPIC, letter.topic.as_bytes()),
+            (ORIGIN_PARTITION, origin_partition.as_bytes()),
+            (ORIGIN_OFFSET, origin_offset.as_bytes()),
+            (REASON, reason.as_bytes()),
         ],
         position,
     })

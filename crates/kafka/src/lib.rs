@@ -1,7 +1,7 @@
 //! Kafka for the rest of the workspace: finished bytes go out to a partition, messages come in from one.
 //!
 //! Owns every use of rdkafka: topics, the producer, the group's consumer, the follower of a whole
-//! topic, dead letters, the probe of a cluster. Never decides anything: what a message means, which partition it belongs to, when to commit, when
+//! topic, dead letters, the probe of a cluster, a look into a topic. Never decides anything: what a message means, which partition it belongs to, when to commit, when
 //! to try again or give up is the caller's. Errors only say which of those is left to do.
 //!
 //! Every call blocks for a bounded time and none needs an async runtime: a program gives the producer and the
@@ -19,6 +19,7 @@ mod log;
 mod probe;
 mod producer;
 mod rebalance;
+mod scan;
 
 pub use admin::{
     DEAD_SUFFIX, Difference, RETENTION_MIN_MS, TopicOutcome, TopicSpec, WITHDRAWALS_SUFFIX, create_topics,
@@ -30,3 +31,4 @@ pub use error::{CommitError, ConfigError, DeliveryError, KafkaError, SendError};
 pub use follow::{Followed, Follower};
 pub use probe::{ClusterInfo, PartitionInfo, probe};
 pub use producer::{Delivery, Producer, Record};
+pub use scan::{Stretch, scan, uncommitted, whole};

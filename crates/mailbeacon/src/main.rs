@@ -1,5 +1,6 @@
 //! Mailbeacon: the one binary.
 
+mod dead_letters;
 mod doctor;
 mod keys;
 mod layers;
@@ -9,7 +10,9 @@ mod process;
 mod programs;
 mod send_time;
 mod settings;
+mod table;
 mod up;
+mod when;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +56,9 @@ enum Command {
     Migrate,
     /// Check the configuration and everything it points at, and say what is wrong.
     Doctor,
+    /// List, show or replay what could not be stored.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Print the settings as they come out of file, environment and flags; secrets are not shown.
     Config,
     /// Make or rotate the key ring that signs links.
@@ -88,6 +94,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Consume => run_consumer(&settings),
         Command::Migrate => migrate::run(&settings),
         Command::Doctor => doctor::run(&settings),
+        Command::DeadLetters(command) => dead_letters::run(&settings, command),
         Command::Config => {
             print!("{}", toml::to_string(&settings)?);
             Ok(())

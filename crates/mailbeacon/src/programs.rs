@@ -145,8 +145,7 @@ pub fn start_consumer(
             Box::new(KafkaSource::new(&settings.kafka(), &config.group, &config.instance, first_start)?)
         }
         Origin::Journal(readers) => {
-            let dead_letters = settings.journal.dir.join("dead-letters.jsonl");
-            Box::new(JournalSource::new(readers, dead_letters, runtime.clone()))
+            Box::new(JournalSource::new(readers, settings.dead_letters_file(), runtime.clone()))
         }
     };
     runtime.spawn(forget_blocked(store.clone()));

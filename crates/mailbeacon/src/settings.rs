@@ -299,6 +299,11 @@ impl Settings {
         store::Store::new(config).context("configuration [clickhouse]")
     }
 
+    /// Where the embedded form keeps what it cannot read.
+    pub fn dead_letters_file(&self) -> PathBuf {
+        self.journal.dir.join("dead-letters.jsonl")
+    }
+
     /// Opens the key ring.
     pub fn keys(&self) -> anyhow::Result<link::Keys> {
         read_keys(&self.keys.file)

@@ -7,4 +7,5 @@ mod errors;
 mod follow;
 mod outage;
 mod produce;
+mod scan;
 mod topics;
