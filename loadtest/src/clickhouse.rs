@@ -1,18 +1,14 @@
 //! Questions to ClickHouse over plain HTTP: enough to count rows, and independent of the code under test.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use anyhow::{Context, bail};
+
+use crate::http;
 
 /// For one query to be answered.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The largest answer, in bytes.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
@@ -21,7 +17,7 @@ pub struct ClickHouse {
     pub address: SocketAddr,
     /// The database.
     pub database: String,
-    /// The table or view with the columns workspace, message, recipient and kind.
+    /// The table or view with the columns that [`crate::ledger`] compares.
     pub table: String,
     /// The user; empty for the default one.
     pub user: String,
@@ -67,75 +63,10 @@ impl ClickHouse {
              Content-Length: {}\r\n\r\n{sql}",
             sql.len()
         );
-        let mut stream = TcpStream::connect(self.address).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-        ensure!(
-            (answer.len() as u64) < ANSWER_BYTES_MAX,
-            "the answer is larger than {ANSWER_BYTES_MAX} bytes"
-        );
-        let (status, body) = split(&answer)?;
-        let body = String::from_utf8(body).context("the answer is not text")?;
+        let (status, body) = http::ask(self.address, request.as_bytes()).await?;
         if status != 200 {
             bail!("status {status}: {}", body.lines().next().unwrap_or_default());
         }
         Ok(body)
-    }
-}
-
-/// Takes a whole answer, up to the connection's end, apart: status and body, which ClickHouse sends in chunks.
-fn split(answer: &[u8]) -> io::Result<(u16, Vec<u8>)> {
-    let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-    let at = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(|| bad("no response head"))?;
-    let head = std::str::from_utf8(&answer[..at])
-        .map_err(|_| bad("response head is not text"))?
-        .to_ascii_lowercase();
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| bad("no status"))?;
-    let mut rest = &answer[at + 4..];
-    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    if header("transfer-encoding:") != Some("chunked") {
-        if let Some(length) = header("content-length:").and_then(|length| length.parse::<usize>().ok()) {
-            rest = rest.get(..length).ok_or_else(|| bad("the answer was cut"))?;
-        }
-        return Ok((status, rest.to_vec()));
-    }
-    let mut body = Vec::new();
-    loop {
-        let end = rest.windows(2).position(|w| w == b"\r\n").ok_or_else(|| bad("the answer was cut"))?;
-        let size = std::str::from_utf8(&rest[..end]).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        let size = size.ok_or_else(|| bad("a chunk without a size"))?;
-        if size == 0 {
-            return Ok((status, body));
-        }
-        let chunk = rest.get(end + 2..end + 2 + size).ok_or_else(|| bad("the answer was cut"))?;
-        body.extend_from_slice(chunk);
-        rest = rest.get(end + 2 + size + 2..).ok_or_else(|| bad("the answer was cut"))?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_answers_apart() {
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n1\t2\r\nb\r\n\n4\t5\n6\t7\n8\t\r\n0\r\n\r\n";
-        assert_eq!(split(chunked).unwrap(), (200, b"1\t2\n4\t5\n6\t7\n8\t".to_vec()));
-        let plain = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
-        assert_eq!(split(plain).unwrap(), (404, b"no".to_vec()));
-        let to_the_end = b"HTTP/1.0 200 OK\r\n\r\nall of it";
-        assert_eq!(split(to_the_end).unwrap(), (200, b"all of it".to_vec()));
-    }
-
-    #[test]
-    fn a_cut_answer_is_no_answer() {
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n1\t2\r\n0\r\n\r\n";
-        let head = chunked.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-        // Whatever follows the last chunk's size and line end says nothing.
-        for cut in 0..chunked.len() - 2 {
-            assert!(split(&chunked[..cut]).is_err(), "cut at {cut} of {head}");
-        }
-        assert!(split(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nno").is_err());
     }
 }

@@ -26,6 +26,8 @@ pub struct Crowd {
     agents: Vec<Agent>,
     opening: Weighted,
     clicking: Weighted,
+    /// Those who only click: scanners, previews, scripts.
+    scanning: Weighted,
 }
 
 /// Agents by their place in the list, with the running sum of their weights.
@@ -43,8 +45,12 @@ impl Crowd {
             let [network, _country, block] = row[..] else { bail!("addresses: {row:?} is not of 3 columns") };
             blocks.push((network, block.parse().with_context(|| format!("addresses: block `{block}`"))?));
         }
-        let mut crowd =
-            Crowd { agents: Vec::new(), opening: Weighted::default(), clicking: Weighted::default() };
+        let mut crowd = Crowd {
+            agents: Vec::new(),
+            opening: Weighted::default(),
+            clicking: Weighted::default(),
+            scanning: Weighted::default(),
+        };
         for row in rows(USER_AGENTS) {
             let [weight, does, network, user_agent] = row[..] else {
                 bail!("user agents: {row:?} is not of 4 columns")
@@ -63,6 +69,9 @@ impl Crowd {
             if does != "open" {
                 crowd.clicking.add(place, weight);
             }
+            if does == "click" {
+                crowd.scanning.add(place, weight);
+            }
             crowd.agents.push(Agent { user_agent, blocks: own });
         }
         Ok(crowd)
@@ -71,6 +80,15 @@ impl Crowd {
     /// Who makes request `index`, and from which address.
     pub fn pick(&self, kind: Kind, seed: u64, index: u64) -> (&Agent, Ipv4Addr) {
         let weighted = if kind == Kind::Open { &self.opening } else { &self.clicking };
+        self.of(weighted, seed, index)
+    }
+
+    /// Who asks for the head of a link in request `index`, and from which address.
+    pub fn pick_scanner(&self, seed: u64, index: u64) -> (&Agent, Ipv4Addr) {
+        self.of(&self.scanning, seed, index)
+    }
+
+    fn of(&self, weighted: &Weighted, seed: u64, index: u64) -> (&Agent, Ipv4Addr) {
         let agent = &self.agents[weighted.at(draw(seed, For::Agent, index))];
         let block = agent.blocks[draw(seed, For::Block, index) as usize % agent.blocks.len()];
         let host_bits = 32 - u32::from(block.prefix_len());
@@ -123,6 +141,8 @@ mod tests {
         for index in 0..5_000 {
             let (agent, _) = crowd.pick(Kind::Click, 1, index);
             assert!(!agent.user_agent.contains("Proxy"), "{}", agent.user_agent);
+            let (scanner, _) = crowd.pick_scanner(1, index);
+            assert!(!scanner.user_agent.contains("iPhone"), "{}", scanner.user_agent);
         }
     }
 }

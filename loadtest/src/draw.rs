@@ -14,6 +14,8 @@ pub enum For {
     Region,
     Gap,
     Probe,
+    Spoil,
+    Head,
 }
 
 /// 64 random bits, the same for the same arguments on every machine and in every version: SplitMix64 (Steele,

@@ -59,13 +59,21 @@ pub fn probes(
     let probe = |at| {
         let recipient = draw(seed, For::Probe, at);
         let message = plan.message_of_probes();
-        let hit = Hit { kind: Kind::Open, message, recipient, link: 0, region: Region::Other };
+        let hit = Hit {
+            kind: Kind::Open,
+            message,
+            recipient,
+            link: 0,
+            region: Region::Other,
+            head: false,
+            spoiled: None,
+        };
         let (agent, address) = crowd.pick(Kind::Open, seed, at);
         let mut request = Vec::new();
         let (path, user_agent) = (&path(&hit)?, agent.user_agent);
         write_request(
             &mut request,
-            &RequestParts { path, host, kind: Kind::Open, user_agent, address, close: true },
+            &RequestParts { path, host, kind: Kind::Open, head: false, user_agent, address, close: true },
         );
         Ok(Probe { recipient, request })
     };

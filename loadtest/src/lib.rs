@@ -5,22 +5,32 @@
 //! everyone who would have come meanwhile. Says when it could not keep its own schedule and calls such a run
 //! invalid. Linux only (`timerfd`, `/proc`).
 
+pub mod account;
 pub mod clickhouse;
 pub mod cpu;
 pub mod crowd;
 pub mod draw;
 pub mod find_max;
 pub mod freshness;
+pub mod html;
+pub mod http;
 pub mod ledger;
 pub mod live;
 pub mod mint;
 pub mod mix;
 pub mod options;
 pub mod plan;
+mod plot;
 pub mod report;
 pub mod response;
 pub mod run;
 pub mod schedule;
+pub mod self_check;
 pub mod send;
+pub mod series;
+pub mod shape;
 pub mod tally;
+mod text;
+pub mod timeline;
 mod timer;
+pub mod watch;

@@ -18,6 +18,8 @@ pub struct Live {
 struct Counts {
     sent: u64,
     answered: u64,
+    /// Of these, the ones that must be rows.
+    recorded: u64,
     failed: u64,
     /// Of answers since the last line.
     latency: Histogram<u64>,
@@ -25,7 +27,9 @@ struct Counts {
 
 impl Default for Live {
     fn default() -> Self {
-        Live { counts: Mutex::new(Counts { sent: 0, answered: 0, failed: 0, latency: histogram() }) }
+        Live {
+            counts: Mutex::new(Counts { sent: 0, answered: 0, recorded: 0, failed: 0, latency: histogram() }),
+        }
     }
 }
 
@@ -35,16 +39,22 @@ impl Live {
         self.lock().sent += 1;
     }
 
-    /// An answer came, this long after it was due.
-    pub fn answered(&self, latency: Duration) {
+    /// An answer came, this long after it was due; `recorded` when it must be a row.
+    pub fn answered(&self, latency: Duration, recorded: bool) {
         let mut counts = self.lock();
         counts.answered += 1;
+        counts.recorded += u64::from(recorded);
         record(&mut counts.latency, latency);
     }
 
     /// A request failed.
     pub fn failed(&self) {
         self.lock().failed += 1;
+    }
+
+    /// Answers so far that must be rows.
+    pub fn recorded(&self) -> u64 {
+        self.lock().recorded
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {

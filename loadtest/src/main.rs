@@ -2,24 +2,26 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use loadtest::find_max::Step;
-use loadtest::options::{Cli, Command, RunOptions};
-use loadtest::run;
+use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
+use loadtest::{html, run, self_check};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
 const INVALID: u8 = 3;
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
+    let command = Cli::parse().command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended =
-        runtime.context("failed to start a runtime").and_then(|runtime| runtime.block_on(go(&options)));
+    let ended = runtime.context("failed to start a runtime").and_then(|runtime| match command {
+        Command::Run(options) => runtime.block_on(go(&options)),
+        Command::SelfCheck(options) => runtime.block_on(check(&options)),
+    });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
@@ -32,15 +34,17 @@ async fn go(options: &RunOptions) -> anyhow::Result<ExitCode> {
         let aside = options.json.as_deref() == Some(Path::new("-"));
         let show = |step: &Step| if aside { eprintln!("{step}") } else { println!("{step}") };
         let report = run::find_max(options, show).await?;
-        publish(options, &report)?;
+        publish(&options.json, &report)?;
         return Ok(match (report.rate_held, report.steps.iter().any(|step| step.valid)) {
             (Some(_), _) => ExitCode::SUCCESS,
             (None, true) => ExitCode::FAILURE,
             (None, false) => ExitCode::from(INVALID),
         });
     }
-    let report = run::run(options).await?;
-    publish(options, &report)?;
+    let report = run::run(options).await?.report;
+    // The page last: what was measured is shown even when it cannot be written.
+    publish(&options.json, &report)?;
+    write(options.html.as_deref(), || html::page(&report))?;
     Ok(match (report.rows_are_right(), report.valid) {
         (false, _) => ExitCode::FAILURE,
         (true, false) => ExitCode::from(INVALID),
@@ -48,8 +52,30 @@ async fn go(options: &RunOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn publish(options: &RunOptions, report: &(impl Display + Serialize)) -> anyhow::Result<()> {
-    let Some(file) = &options.json else {
+async fn check(options: &SelfCheckOptions) -> anyhow::Result<ExitCode> {
+    options.check()?;
+    let checked = self_check::run(options).await?;
+    let to_stdout = options.json.as_deref() == Some(Path::new("-"));
+    if to_stdout {
+        eprint!("{checked}")
+    } else {
+        print!("{checked}")
+    }
+    if let Some(file) = options.json.as_deref() {
+        let json =
+            serde_json::to_string_pretty(&checked.report).context("failed to write the report as JSON")?;
+        if to_stdout {
+            println!("{json}");
+        } else {
+            write(Some(file), || json + "\n")?;
+        }
+    }
+    write(options.html.as_deref(), || html::page(&checked.report))?;
+    Ok(if checked.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn publish(json: &Option<PathBuf>, report: &(impl Display + Serialize)) -> anyhow::Result<()> {
+    let Some(file) = json else {
         print!("{report}");
         return Ok(());
     };
@@ -60,5 +86,10 @@ fn publish(options: &RunOptions, report: &(impl Display + Serialize)) -> anyhow:
         return Ok(());
     }
     print!("{report}");
-    fs::write(file, json + "\n").with_context(|| format!("failed to write {}", file.display()))
+    write(Some(file), || json + "\n")
+}
+
+fn write(file: Option<&Path>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, text()).with_context(|| format!("failed to write {}", file.display()))
 }

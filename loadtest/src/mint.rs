@@ -7,6 +7,7 @@ use anyhow::Context;
 use event::{Kind, Mode, Position};
 use link::{Keys, Link, Site};
 
+use crate::mix::Spoiled;
 use crate::options::RunOptions;
 use crate::plan::Hit;
 
@@ -26,6 +27,8 @@ pub enum Mint {
 #[derive(Debug)]
 pub struct Links {
     keys: Keys,
+    /// A ring that the edge does not know.
+    foreign: Keys,
     site: Site,
     workspace: u32,
     sent_at_ms: i64,
@@ -50,7 +53,9 @@ impl Mint {
         let site = Site::new(url.trim_end_matches('/')).context("failed to mint links for --url")?;
         let now_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
-        Ok(Mint::Links(Box::new(Links { keys, site, workspace, sent_at_ms: now_ms as i64 - SENT_BEFORE_MS })))
+        let foreign = Keys::from_toml(&Keys::generate()).context("failed to make a foreign key")?;
+        let sent_at_ms = now_ms as i64 - SENT_BEFORE_MS;
+        Ok(Mint::Links(Box::new(Links { keys, foreign, site, workspace, sent_at_ms })))
     }
 
     /// The path that asks for `hit`.
@@ -72,13 +77,28 @@ impl Mint {
             region: hit.region,
             trap: false,
         };
-        let url = links.site.url(&links.keys, &link).context("failed to mint a link")?;
+        let keys = if hit.spoiled == Some(Spoiled::Foreign) { &links.foreign } else { &links.keys };
+        let url = links.site.url(keys, &link).context("failed to mint a link")?;
         let path = url.strip_prefix(links.site.base_url()).context("a link does not begin with its site")?;
-        Ok(path.to_owned())
+        Ok(spoil(path, hit.spoiled))
     }
 }
 
-fn target(hit: &Hit) -> String {
+/// A minted path as it arrives. The last characters are the end of the token, all of them base64url.
+fn spoil(path: &str, how: Option<Spoiled>) -> String {
+    match how {
+        None | Some(Spoiled::Foreign) => path.to_owned(),
+        Some(Spoiled::Cut) => path[..path.len() - 6].to_owned(),
+        Some(Spoiled::Forged) => {
+            let (rest, seal) = path.split_at(path.len() - 6);
+            let other = if seal.starts_with('A') { 'B' } else { 'A' };
+            format!("{rest}{other}{}", &seal[1..])
+        }
+    }
+}
+
+/// Where the link of `hit` goes; empty for an open.
+pub fn target(hit: &Hit) -> String {
     match hit.kind {
         Kind::Click => {
             format!("https://shop.example/autumn/offer-{}?utm_source=mail&utm_campaign=autumn", hit.link)
@@ -99,7 +119,15 @@ mod tests {
         let text = Keys::generate();
         let mint = Mint::links(Keys::from_toml(&text).unwrap(), "http://127.0.0.1:8080/", 7).unwrap();
         for (kind, number) in [(Kind::Open, 0), (Kind::Click, 3), (Kind::Download, 4)] {
-            let hit = Hit { kind, message: 11, recipient: 12, link: number, region: Region::Eu };
+            let hit = Hit {
+                kind,
+                message: 11,
+                recipient: 12,
+                link: number,
+                region: Region::Eu,
+                head: false,
+                spoiled: None,
+            };
             let path = mint.path(&hit).unwrap();
             let (of, token) = link::parse_path(path.as_bytes()).unwrap();
             let sealed = Keys::from_toml(&text).unwrap().open(of, token).unwrap();
@@ -109,6 +137,11 @@ mod tests {
                 (7, 11, 12, number, Region::Eu)
             );
             assert_eq!(sealed.target.is_empty(), kind == Kind::Open);
+            for spoiled in [Spoiled::Cut, Spoiled::Forged, Spoiled::Foreign] {
+                let path = mint.path(&Hit { spoiled: Some(spoiled), ..hit }).unwrap();
+                let (of, token) = link::parse_path(path.as_bytes()).unwrap();
+                assert!(Keys::from_toml(&text).unwrap().open(of, token).is_err(), "{spoiled:?}");
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
-//! How many of the requests are opens, clicks and downloads.
+//! How many of the requests are opens, clicks and downloads, and how many are no person's.
 
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use event::Kind;
 
-use crate::draw::{For, draw};
+use crate::draw::{For, draw, share};
 
 /// The kinds of request, in the order of every table here.
 pub const KINDS: [Kind; 3] = [Kind::Open, Kind::Click, Kind::Download];
@@ -39,6 +39,41 @@ impl Mix {
             }
         }
         unreachable!("the draw is below the sum of the weights")
+    }
+}
+
+/// Requests beside the proper ones, as shares from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Noise {
+    /// Of all requests: those with a token that is not ours, or no longer whole.
+    pub bad_share: f64,
+    /// Of clicks and downloads: HEAD requests, as link scanners make them.
+    pub head_share: f64,
+}
+
+/// What is wrong with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoiled {
+    /// Its end is missing, as when a mail client breaks a line.
+    Cut,
+    /// One character is another.
+    Forged,
+    /// It is signed by somebody else.
+    Foreign,
+}
+
+impl Noise {
+    /// What is wrong with the token of request `index`, if anything.
+    pub fn spoiled(&self, seed: u64, index: u64) -> Option<Spoiled> {
+        let bits = draw(seed, For::Spoil, index);
+        let sorts = [Spoiled::Cut, Spoiled::Forged, Spoiled::Foreign];
+        // The share is of the upper bits, the sort of the lower ones.
+        (share(bits) < self.bad_share).then(|| sorts[(bits & 0x7ff) as usize % 3])
+    }
+
+    /// Whether request `index`, of this kind, is a HEAD.
+    pub fn head(&self, kind: Kind, seed: u64, index: u64) -> bool {
+        kind != Kind::Open && share(draw(seed, For::Head, index)) < self.head_share
     }
 }
 
@@ -79,6 +114,21 @@ mod tests {
         }
         let only: Mix = "click=1".parse().unwrap();
         assert!((0..100).all(|i| only.kind(1, i) == Kind::Click));
+    }
+
+    #[test]
+    fn noise_has_its_shares() {
+        let noise = Noise { bad_share: 0.03, head_share: 0.2 };
+        let spoiled: Vec<_> = (0..10_000).filter_map(|index| noise.spoiled(1, index)).collect();
+        assert!((200..400).contains(&spoiled.len()), "{}", spoiled.len());
+        for sort in [Spoiled::Cut, Spoiled::Forged, Spoiled::Foreign] {
+            let count = spoiled.iter().filter(|s| **s == sort).count();
+            assert!((60..150).contains(&count), "{sort:?}: {count}");
+        }
+        let heads = (0..10_000).filter(|index| noise.head(Kind::Click, 1, *index)).count();
+        assert!((1_800..2_200).contains(&heads), "{heads}");
+        assert!((0..1_000).all(|index| !noise.head(Kind::Open, 1, index)));
+        assert!((0..1_000).all(|index| Noise::default().spoiled(1, index).is_none()));
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use crate::account::Page;
 use crate::clickhouse::{ClickHouse, Secret};
 use crate::cpu::Watched;
 use crate::freshness::PROBES_MAX;
-use crate::mix::Mix;
+use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
 use crate::send::Target;
+use crate::shape::Shape;
 
 /// Load for Mailbeacon's edge, and the proof that it was all recorded.
 #[derive(Debug, Parser)]
@@ -35,12 +37,51 @@ pub enum Command {
     /// invalid: the machine was too busy to measure at this rate.
     #[command(after_long_help = EXAMPLES)]
     Run(Box<RunOptions>),
+    /// Prove that this tool leaves nothing out: measure a server that stands still for a second.
+    ///
+    /// The server is in this process and holds every answer for one second in the middle of the run. How long each
+    /// request must have waited follows from when it was due; no percentile of the report may be below that. A tool
+    /// that sends the next request only after the last answer would show one slow request and pass over the rest.
+    #[command(
+        after_long_help = "Exit status:\n  0  the tail is in the report\n  1  it is not, or the run could not be made"
+    )]
+    SelfCheck(SelfCheckOptions),
+}
+
+/// How to check the tool itself.
+#[derive(Debug, Clone, Args)]
+pub struct SelfCheckOptions {
+    /// Requests per second.
+    #[arg(long, default_value_t = 500.0)]
+    pub rate: f64,
+    /// How long the server stands still.
+    #[arg(long, default_value_t = 1_000, value_name = "MS")]
+    pub stall_ms: u64,
+    /// Write the report of the checked run as JSON to this file, or to standard output for `-`.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the report of the checked run as an HTML page to this file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl SelfCheckOptions {
+    /// Refuses what parses but makes no sense.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!((20.0..=20_000.0).contains(&self.rate), "--rate {}: expected 20 to 20000", self.rate);
+        ensure!(
+            (100..=10_000).contains(&self.stall_ms),
+            "--stall-ms {}: expected 100 to 10000",
+            self.stall_ms
+        );
+        Ok(())
+    }
 }
 
 const EXAMPLES: &str = "\
 Exit status:
   0  measured, and the ledger (if asked for) is clean
-  1  rows are missing, doubled or unexpected; no rate was held; or the run could not be made
+  1  rows are missing, doubled, unexpected or wrong; no rate was held; or the run could not be made
   2  the command line is wrong
   3  the measurement is invalid
 
@@ -51,6 +92,10 @@ Examples:
   # the same, with CPU per request of two processes, and every answered request held to one row
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 5000 --duration 30 \\
       --pid edge=$EDGE --pid consumer=$CONSUMER --clickhouse http://127.0.0.1:8123
+
+  # a campaign is sent: 2,000 a second in the mean, 9,000 at the peak, with plots
+  loadtest run --url http://127.0.0.1:8080 --keys keys.toml --shape blast --rate 2000 --duration 60 \\
+      --warm-up 5 --clickhouse http://127.0.0.1:8123 --metrics http://127.0.0.1:9090 --html report.html
 
   # from request to visible row, at half of what the machine holds
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 2500 --duration 30 \\
@@ -75,21 +120,35 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILE", required_unless_present = "path", help_heading = "Where")]
     pub keys: Option<PathBuf>,
     /// Ask for this one path instead of minted links; any status from 200 to 399 is a proper answer.
-    #[arg(long, conflicts_with_all = ["keys", "clickhouse"], help_heading = "Where")]
+    #[arg(long, conflicts_with_all = ["keys", "clickhouse", "bad_share", "head_share"], help_heading = "Where")]
     pub path: Option<String>,
 
-    /// Requests per second; with --find-max, the rate to begin with.
+    /// Requests per second, in the mean; with --find-max, the rate to begin with.
     #[arg(long, default_value_t = 1_000.0, help_heading = "Load")]
     pub rate: f64,
-    /// Seconds to send for.
+    /// Seconds to send for, besides the warm-up.
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", help_heading = "Load")]
     pub duration: f64,
+    /// Seconds to send for at --rate before anything is measured. No figure counts these requests and the plots
+    /// mark them; the ledger holds the database to them all the same.
+    #[arg(long, default_value_t = 0.0, value_name = "SECONDS", help_heading = "Load")]
+    pub warm_up: f64,
+    /// How the rate goes over the duration.
+    #[arg(long, value_enum, default_value = "steady", help_heading = "Load")]
+    pub shape: Shape,
     /// How requests follow each other: at equal distances, or independently, with bursts.
     #[arg(long, value_enum, default_value = "even", help_heading = "Load")]
     pub arrivals: Arrivals,
     /// Weights of opens, clicks and downloads.
     #[arg(long, default_value = "open=80,click=15,download=5", help_heading = "Load")]
     pub mix: Mix,
+    /// Share of the requests with a token that is cut, forged or of a foreign key, 0 to 1: they must be answered and
+    /// leave no row. 0 by default, 0.02 for a blast.
+    #[arg(long, value_name = "SHARE", help_heading = "Load")]
+    pub bad_share: Option<f64>,
+    /// Share of the clicks and downloads that are a scanner's HEAD, 0 to 1. 0 by default, 0.05 for a blast.
+    #[arg(long, value_name = "SHARE", help_heading = "Load")]
+    pub head_share: Option<f64>,
     /// Share of the requests that open a connection of their own, 0 to 1.
     #[arg(long, default_value_t = 0.2, value_name = "SHARE", help_heading = "Load")]
     pub fresh_share: f64,
@@ -119,7 +178,8 @@ pub struct RunOptions {
     /// Report CPU time per request, and memory, of this process. May be given several times.
     #[arg(long, value_name = "NAME=PID", help_heading = "What to look at")]
     pub pid: Vec<Watched>,
-    /// Afterwards hold ClickHouse to the answers: one row for each, none besides.
+    /// Afterwards hold ClickHouse to the answers: one row for each, none besides, and each with the recipient, message,
+    /// kind, link, target, method and user agent that were sent.
     #[arg(long, value_name = "URL", help_heading = "What to look at")]
     pub clickhouse: Option<String>,
     /// The database of the rows.
@@ -141,6 +201,13 @@ pub struct RunOptions {
         help_heading = "What to look at"
     )]
     pub clickhouse_password: Secret,
+    /// The admin address of an edge or a consumer (with `up`, of both): what their metrics say became of events is
+    /// put beside the ledger. May be given several times.
+    #[arg(long, value_name = "URL", help_heading = "What to look at")]
+    pub metrics: Vec<String>,
+    /// How often rows are counted and metrics read during the run, for the plots; 0 for never.
+    #[arg(long, default_value_t = 500, value_name = "MS", help_heading = "What to look at")]
+    pub watch_ms: u64,
     /// How long to wait for the rows at most.
     #[arg(long, default_value_t = 60_000, value_name = "MS", help_heading = "What to look at")]
     pub settle_ms: u64,
@@ -154,6 +221,9 @@ pub struct RunOptions {
     /// Write the report as JSON to this file, or to standard output (and the text to standard error) for `-`.
     #[arg(long, value_name = "FILE", help_heading = "What to look at")]
     pub json: Option<PathBuf>,
+    /// Write the report as one HTML page with plots to this file; it needs nothing else to be looked at.
+    #[arg(long, value_name = "FILE", conflicts_with = "find_max", help_heading = "What to look at")]
+    pub html: Option<PathBuf>,
 
     /// Search the highest rate that is held: double it until it fails, then bisect. Rows are not checked.
     ///
@@ -185,19 +255,27 @@ impl RunOptions {
         };
         within("rate", self.rate, 0.1, 1e6)?;
         within("duration", self.duration, 0.01, 86_400.0)?;
+        within("warm-up", self.warm_up, 0.0, 3_600.0)?;
         within("hold", self.hold, 0.01, 3_600.0)?;
         within("p99-ms", self.p99_ms, 0.001, 60_000.0)?;
+        within("bad-share", self.bad_share.unwrap_or(0.0), 0.0, 1.0)?;
+        within("head-share", self.head_share.unwrap_or(0.0), 0.0, 1.0)?;
         within("fresh-share", self.fresh_share, 0.0, 1.0)?;
         within("recipients", f64::from(self.recipients), 1.0, 1e6)?;
         within("connections", self.connections as f64, 1.0, 20_000.0)?;
         within("threads", self.threads as f64, 1.0, 64.0)?;
         within("timeout-ms", self.timeout_ms as f64, 1.0, 600_000.0)?;
+        within("watch-ms", self.watch_ms as f64, 0.0, 3_600_000.0)?;
         within("settle-ms", self.settle_ms as f64, 0.0, 3_600_000.0)?;
         within("message", self.message.unwrap_or(0) as f64, 0.0, 9e18)?;
         if let Some(per_second) = self.freshness {
             within("freshness", per_second, 0.1, 100.0)?;
             within("freshness times --duration", per_second * self.duration, 1.0, PROBES_MAX as f64)?;
         }
+        ensure!(
+            !self.find_max || self.shape == Shape::Steady,
+            "--find-max holds each rate: expected --shape steady"
+        );
         ensure!(self.path.as_ref().is_none_or(|path| path.starts_with('/')), "--path must start with `/`");
         Ok(())
     }
@@ -216,6 +294,27 @@ impl RunOptions {
             timeout: Duration::from_millis(self.timeout_ms),
             any_status: self.path.is_some(),
         })
+    }
+
+    /// Bad tokens and HEADs among the requests.
+    pub fn noise(&self) -> Noise {
+        if self.path.is_some() {
+            return Noise::default();
+        }
+        let blast = match self.shape {
+            Shape::Steady => Noise::default(),
+            Shape::Blast => Noise { bad_share: 0.02, head_share: 0.05 },
+        };
+        Noise {
+            bad_share: self.bad_share.unwrap_or(blast.bad_share),
+            head_share: self.head_share.unwrap_or(blast.head_share),
+        }
+    }
+
+    /// The pages of metrics.
+    pub fn pages(&self) -> anyhow::Result<Vec<Page>> {
+        let page = |url: &String| resolve(url).map(|(address, host)| Page { address, host });
+        self.metrics.iter().map(page).collect()
     }
 
     /// ClickHouse, if it is to be asked.
@@ -254,7 +353,7 @@ mod tests {
 
     fn options(args: &[&str]) -> anyhow::Result<RunOptions> {
         let cli = Cli::try_parse_from([&["loadtest", "run"], args].concat())?;
-        let Command::Run(options) = cli.command;
+        let Command::Run(options) = cli.command else { panic!("not a run") };
         options.check()?;
         Ok(*options)
     }
@@ -279,6 +378,9 @@ mod tests {
             (&["--path", "/", "--keys", "k"], "cannot be used"),
             (&["--keys", "k", "--freshness", "5"], "--clickhouse"),
             (&["--keys", "k", "--find-max", "--clickhouse", "http://127.0.0.1:8123"], "cannot be used"),
+            (&["--path", "/", "--find-max", "--shape", "blast"], "expected --shape steady"),
+            (&["--path", "/", "--warm-up", "99999"], "--warm-up 99999: expected"),
+            (&["--keys", "k", "--bad-share", "1.5"], "--bad-share 1.5: expected 0 to 1"),
             (&["--keys", "k", "--mix", "open=x"], "not a whole number"),
         ] {
             let error = format!("{:#}", options(args).unwrap_err());

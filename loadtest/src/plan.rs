@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use event::{Kind, Region};
 
-use crate::crowd::Crowd;
+use crate::crowd::{Agent, Crowd};
 use crate::draw::{For, draw, share};
-use crate::mix::Mix;
-use crate::schedule::{Arrivals, due_ns};
+use crate::mix::{Mix, Noise, Spoiled};
+use crate::schedule::{Arrivals, Schedule};
+use crate::shape::Shape;
 
 /// Requests in one run at the most: with their links they take about 130 bytes each, 1.5 GB in all.
 pub const REQUESTS_MAX: usize = 12_000_000;
@@ -26,16 +27,22 @@ pub const LINKS: u32 = 8;
 /// What the command line says of a run.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Requests in all.
+    /// Requests in all, those of the warm-up included.
     pub requests: usize,
-    /// Requests per second.
+    /// The first of them, which no figure counts; the ledger does.
+    pub warm_up: usize,
+    /// Requests per second, in the mean.
     pub rate: f64,
+    /// How the rate goes after the warm-up.
+    pub shape: Shape,
     /// How they follow each other.
     pub arrivals: Arrivals,
     /// The same seed gives the same crowd, mix and schedule.
     pub seed: u64,
     /// Opens, clicks and downloads.
     pub mix: Mix,
+    /// Bad tokens and HEADs among them.
+    pub noise: Noise,
     /// The share of requests that open a connection of their own, 0 to 1.
     pub fresh_share: f64,
     /// Recipients per message.
@@ -60,6 +67,10 @@ pub struct Hit {
     pub link: u32,
     /// What the sender says of the recipient's place.
     pub region: Region,
+    /// A HEAD instead of a GET.
+    pub head: bool,
+    /// What is wrong with the token: the request must leave no row then.
+    pub spoiled: Option<Spoiled>,
 }
 
 /// A run's requests.
@@ -82,7 +93,7 @@ impl Plan {
         crowd: Arc<Crowd>,
         mut path: impl FnMut(&Hit) -> anyhow::Result<String>,
     ) -> anyhow::Result<Plan> {
-        ensure!(spec.requests > 0, "rate and duration leave no request to send");
+        ensure!(spec.requests > spec.warm_up, "rate and duration leave no request to send");
         ensure!(
             spec.requests <= REQUESTS_MAX,
             "{} requests are more than one run may plan ({REQUESTS_MAX}): lower the rate or the duration",
@@ -101,7 +112,15 @@ impl Plan {
             "the seed draws one recipient twice"
         );
 
-        let due_ns = due_ns(spec.requests, spec.rate, spec.arrivals, spec.seed);
+        let due_ns = Schedule {
+            requests: spec.requests,
+            warm_up: spec.warm_up,
+            rate: spec.rate,
+            shape: spec.shape,
+            arrivals: spec.arrivals,
+            seed: spec.seed,
+        }
+        .due_ns();
         let mut plan =
             Plan { spec, crowd, recipients, places, due_ns, paths: String::new(), ends: Vec::new() };
         plan.ends.reserve_exact(plan.len());
@@ -156,6 +175,8 @@ impl Plan {
                 1 + (draw(seed, For::Link, at) % u64::from(LINKS)) as u32
             },
             region,
+            head: self.spec.noise.head(kind, seed, at),
+            spoiled: self.spec.noise.spoiled(seed, at),
         }
     }
 
@@ -177,18 +198,39 @@ impl Plan {
         self.spec.message + MESSAGES - 1
     }
 
+    /// Whether request `index` counts in the figures.
+    pub fn measured(&self, index: usize) -> bool {
+        index >= self.spec.warm_up
+    }
+
+    /// When the warm-up is over, after the start.
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs_f64(self.spec.warm_up as f64 / self.spec.rate)
+    }
+
+    /// The user agent of request `index`.
+    pub fn user_agent(&self, index: usize) -> &'static str {
+        self.agent(index, &self.hit(index)).0.user_agent
+    }
+
+    fn agent(&self, index: usize, hit: &Hit) -> (&Agent, Ipv4Addr) {
+        let (seed, at) = (self.spec.seed, index as u64);
+        if hit.head { self.crowd.pick_scanner(seed, at) } else { self.crowd.pick(hit.kind, seed, at) }
+    }
+
     /// Appends request `index` as bytes.
     pub fn write(&self, index: usize, host: &str, out: &mut Vec<u8>) {
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
         let path = &self.paths[start..self.ends[index] as usize];
-        let kind = self.spec.mix.kind(self.spec.seed, index as u64);
-        let (agent, address) = self.crowd.pick(kind, self.spec.seed, index as u64);
+        let hit = self.hit(index);
+        let (agent, address) = self.agent(index, &hit);
         write_request(
             out,
             &RequestParts {
                 path,
                 host,
-                kind,
+                kind: hit.kind,
+                head: hit.head,
                 user_agent: agent.user_agent,
                 address,
                 close: self.fresh(index),
@@ -206,6 +248,8 @@ pub struct RequestParts<'a> {
     pub host: &'a str,
     /// Decides what the client accepts: an image or a page.
     pub kind: Kind,
+    /// A HEAD instead of a GET.
+    pub head: bool,
     /// The `User-Agent` header.
     pub user_agent: &'a str,
     /// The client's address, as a proxy in front would name it.
@@ -216,7 +260,8 @@ pub struct RequestParts<'a> {
 
 /// Appends a request as bytes.
 pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
-    let RequestParts { path, host, kind, user_agent, address, close } = parts;
+    let RequestParts { path, host, kind, head, user_agent, address, close } = parts;
+    let method = if *head { "HEAD" } else { "GET" };
     let accept = match kind {
         Kind::Open => "image/avif,image/webp,image/apng,image/*,*/*;q=0.8",
         _ => "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -225,7 +270,7 @@ pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>) {
     // Writing to a Vec does not fail.
     let _ = write!(
         out,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: {accept}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: {accept}\r\n\
          Accept-Language: en-US,en;q=0.9\r\nX-Forwarded-For: {address}\r\n{connection}\r\n"
     );
 }
@@ -237,10 +282,13 @@ mod tests {
     fn spec(requests: usize, recipients: u32) -> Spec {
         Spec {
             requests,
+            warm_up: 0,
             rate: 1_000.0,
+            shape: Shape::Steady,
             arrivals: Arrivals::Even,
             seed: 3,
             mix: "open=80,click=15,download=5".parse().unwrap(),
+            noise: Noise { bad_share: 0.1, head_share: 0.2 },
             fresh_share: 0.2,
             recipients,
             workspace: 1,
@@ -277,7 +325,11 @@ mod tests {
             plan.write(index, "mail.example", &mut bytes);
             let text = String::from_utf8(bytes).unwrap();
             let hit = plan.hit(index);
-            assert!(text.starts_with(&format!("GET /x/{}-{} HTTP/1.1\r\n", hit.message, hit.link)), "{text}");
+            let method = if hit.head { "HEAD" } else { "GET" };
+            assert!(
+                text.starts_with(&format!("{method} /x/{}-{} HTTP/1.1\r\n", hit.message, hit.link)),
+                "{text}"
+            );
             assert!(text.contains("\r\nHost: mail.example\r\n") && text.ends_with("\r\n\r\n"));
             assert_eq!(text.contains("Connection: close"), plan.fresh(index));
         }

@@ -1,14 +1,22 @@
-//! What a run has shown, as text for people and as JSON for whoever compares runs.
+//! What a run has shown: JSON for whoever compares runs; `text` and `html` write it for people.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::account::Account;
 use crate::cpu::Used;
 use crate::find_max::Step;
+use crate::freshness::Seen;
 use crate::ledger::Ledger;
+use crate::mix::{self, KINDS};
+use crate::options::RunOptions;
+use crate::plan::Plan;
+use crate::tally::{Tally, WarmUp};
+use crate::timeline::{Point, Timeline, curve};
+use crate::watch::Sample;
 
 /// Above this share of late sends the run says nothing about the server.
 pub const LATE_RATIO_MAX: f64 = 0.01;
@@ -27,6 +35,8 @@ pub struct Report {
     pub invalid_because: Vec<String>,
     /// How the generator kept its schedule.
     pub sends: Sends,
+    /// What came of the requests before, which no other figure counts but the ledger's.
+    pub warm_up: WarmUp,
     /// Requests answered as they should be.
     pub answered: u64,
     /// Of these, per second from the start to the last answer.
@@ -49,6 +59,15 @@ pub struct Report {
     pub ledger_error: Option<String>,
     /// How long rows take to be seen; absent when that was not asked for.
     pub freshness: Option<Freshness>,
+    /// What the programs' own metrics say became of events, all traffic, since the start; absent when they were not
+    /// asked or did not answer.
+    pub account: Option<Account>,
+    /// `latency_ms` by quantile.
+    pub latency_curve: Vec<Point>,
+    /// `service_ms` by quantile.
+    pub service_curve: Vec<Point>,
+    /// The run over time.
+    pub timeline: Timeline,
 }
 
 /// What was asked for.
@@ -57,10 +76,16 @@ pub struct Report {
 pub struct Run {
     pub url: String,
     pub rate: f64,
+    /// The highest rate that the shape comes to.
+    pub rate_peak: f64,
+    pub shape: &'static str,
     pub duration_seconds: f64,
+    pub warm_up_seconds: f64,
     pub arrivals: String,
     pub seed: u64,
     pub fresh_share: f64,
+    pub bad_share: f64,
+    pub head_share: f64,
     pub connections: usize,
     pub threads: usize,
     pub recipients: u32,
@@ -73,7 +98,7 @@ pub struct Run {
 /// How the generator kept its schedule.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sends {
-    /// Requests in the schedule.
+    /// Measured requests in the schedule.
     pub planned: u64,
     /// Requests that had to wait for a free connection; their wait is in the latency.
     pub held: u64,
@@ -146,6 +171,12 @@ pub struct SearchReport {
 }
 
 impl Percentiles {
+    /// Each with its name.
+    pub fn named(&self) -> [(&'static str, f64); 5] {
+        let Percentiles { p50, p90, p99, p99_9, max, .. } = *self;
+        [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p99_9), ("max", max)]
+    }
+
     /// Of a histogram of microseconds.
     pub fn of(us: &Histogram<u64>) -> Percentiles {
         let ms = |quantile| us.value_at_quantile(quantile) as f64 / 1e3;
@@ -156,6 +187,19 @@ impl Percentiles {
             p99: ms(0.99),
             p99_9: ms(0.999),
             max: us.max() as f64 / 1e3,
+        }
+    }
+}
+
+impl Freshness {
+    /// Of what the probes have shown.
+    pub fn of(seen: &Seen) -> Freshness {
+        Freshness {
+            visible_ms: Percentiles::of(&seen.visible),
+            look_ms: Percentiles::of(&seen.look),
+            looks_failed: seen.looks_failed,
+            failed: seen.failed,
+            missing: seen.missing,
         }
     }
 }
@@ -176,7 +220,80 @@ impl Process {
     }
 }
 
+/// What a report is made from, beside what the processes spent and the rows show.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// What was asked for.
+    pub options: &'a RunOptions,
+    /// The requests.
+    pub plan: &'a Plan,
+    /// What came of them.
+    pub tally: &'a Tally,
+    /// When the first was due.
+    pub start: Instant,
+    /// What was seen behind the edge.
+    pub samples: Vec<Sample>,
+}
+
 impl Report {
+    /// Everything that the sending itself has shown. Not judged yet.
+    pub fn new(measured: Measured<'_>) -> Report {
+        let Measured { options, plan, tally, start, samples } = measured;
+        let spec = plan.spec();
+        let begin = start + plan.warm_up();
+        let seconds =
+            tally.last_answer.map_or(0.0, |last| last.saturating_duration_since(begin).as_secs_f64());
+        let mut by: BTreeMap<_, _> = KINDS.iter().map(|kind| mix::name(*kind)).zip(&tally.by_kind).collect();
+        by.extend([("fresh", &tally.fresh), ("kept", &tally.kept)]);
+        by.retain(|_, histogram| !histogram.is_empty());
+        Report {
+            run: Run {
+                url: options.url.clone(),
+                rate: spec.rate,
+                rate_peak: (spec.rate * spec.shape.peak()).round(),
+                shape: spec.shape.as_str(),
+                duration_seconds: (spec.requests - spec.warm_up) as f64 / spec.rate,
+                warm_up_seconds: plan.warm_up().as_secs_f64(),
+                arrivals: format!("{:?}", spec.arrivals).to_lowercase(),
+                seed: spec.seed,
+                fresh_share: spec.fresh_share,
+                bad_share: spec.noise.bad_share,
+                head_share: spec.noise.head_share,
+                connections: options.connections,
+                threads: options.threads,
+                recipients: spec.recipients,
+                workspace: spec.workspace,
+                message_first: spec.message.to_string(),
+                message_last: plan.message_last().to_string(),
+            },
+            valid: false,
+            invalid_because: Vec::new(),
+            sends: Sends {
+                planned: (spec.requests - spec.warm_up) as u64,
+                held: tally.held,
+                late: tally.late,
+                late_ratio: tally.late_ratio(),
+                lateness_ms: Percentiles::of(&tally.lateness),
+            },
+            warm_up: tally.warm_up,
+            answered: tally.answers(),
+            answered_per_second: if seconds > 0.0 { tally.answers() as f64 / seconds } else { 0.0 },
+            latency_ms: Percentiles::of(&tally.latency),
+            service_ms: Percentiles::of(&tally.service),
+            latency_ms_by: by.into_iter().map(|(name, us)| (name, Percentiles::of(us))).collect(),
+            statuses: tally.statuses.clone(),
+            errors: tally.failures.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+            processes: Vec::new(),
+            ledger: None,
+            ledger_error: None,
+            freshness: None,
+            account: None,
+            latency_curve: curve(&tally.latency),
+            service_curve: curve(&tally.service),
+            timeline: Timeline::new(&tally.series, plan.warm_up().as_secs_f64(), samples),
+        }
+    }
+
     /// Decides whether the measurement counts.
     pub fn judge(&mut self) {
         let mut because = Vec::new();
@@ -203,127 +320,7 @@ impl Report {
     /// The rows are as they should be, as far as they were looked at.
     pub fn rows_are_right(&self) -> bool {
         self.ledger_error.is_none()
-            && self.ledger.is_none_or(|ledger| ledger.clean())
+            && self.ledger.as_ref().is_none_or(Ledger::clean)
             && self.freshness.as_ref().is_none_or(|f| f.missing == 0)
     }
-}
-
-impl fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Percentiles { p50, p90, p99, p99_9, max, .. } = self;
-        write!(f, "p50 {p50:.3}  p90 {p90:.3}  p99 {p99:.3}  p99.9 {p99_9:.3}  max {max:.3} ms")
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { run, sends, .. } = self;
-        writeln!(f, "target     {}", run.url)?;
-        writeln!(
-            f,
-            "load       {}/s, {}, for {} s: {} requests, seed {}, {} of them on fresh connections",
-            run.rate, run.arrivals, run.duration_seconds, sends.planned, run.seed, run.fresh_share
-        )?;
-        writeln!(f, "answered   {}, {:.1}/s", self.answered, self.answered_per_second)?;
-        writeln!(f, "latency    {}  (from the intended send time)", self.latency_ms)?;
-        for (name, percentiles) in &self.latency_ms_by {
-            writeln!(f, "  {name:<8} {percentiles}  ({})", percentiles.count)?;
-        }
-        writeln!(f, "service    {}  (from the actual send time)", self.service_ms)?;
-        writeln!(
-            f,
-            "generator  {} late by over 1 ms ({:.3} %), worst {:.3} ms; {} had to wait for a connection",
-            sends.late,
-            sends.late_ratio * 100.0,
-            sends.lateness_ms.max,
-            sends.held
-        )?;
-        writeln!(f, "statuses   {}", list(&self.statuses))?;
-        writeln!(f, "errors     {}", list(&self.errors))?;
-        for process in &self.processes {
-            writeln!(f, "process    {process}")?;
-        }
-        if let Some(error) = &self.ledger_error {
-            writeln!(f, "ledger     not known: {error}")?;
-        }
-        if let Some(l) = &self.ledger {
-            writeln!(
-                f,
-                "ledger     {} answered, {} rows: {} missing, {} doubled, {} unexpected; {} of {} without an answer \
-                 are stored",
-                l.answered, l.rows, l.missing, l.doubled, l.unexpected, l.unknown_stored, l.unknown
-            )?;
-        }
-        if let Some(fresh) = &self.freshness {
-            writeln!(
-                f,
-                "freshness  {}  (request to visible row; {} probes seen, {} missing, {} failed; a look takes {:.1} ms, \
-                 {} failed)",
-                fresh.visible_ms,
-                fresh.visible_ms.count,
-                fresh.missing,
-                fresh.failed,
-                fresh.look_ms.p50,
-                fresh.looks_failed
-            )?;
-        }
-        match self.valid {
-            true => writeln!(f, "valid      yes"),
-            false => writeln!(f, "INVALID    {}", self.invalid_because.join("; ")),
-        }
-    }
-}
-
-/// One line.
-impl fmt::Display for Process {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.ended {
-            return write!(f, "{}: ended during the run", self.name);
-        }
-        let per_request = self.cpu_us_per_request.map_or("-".to_owned(), |us| format!("{us:.2}"));
-        let note = if self.coarse { ", coarse: under 2 s of CPU time" } else { "" };
-        let rss_mib = self.rss_bytes as f64 / f64::from(1 << 20);
-        write!(
-            f,
-            "{}: {per_request} µs CPU per request ({:.2} s{note}), {rss_mib:.1} MiB resident",
-            self.name, self.cpu_seconds
-        )
-    }
-}
-
-/// The sum only: the steps are shown as they end.
-impl fmt::Display for SearchReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.rate_held {
-            Some(rate) => writeln!(
-                f,
-                "held       {rate:.0}/s for {} s with p99 below {} ms, every request answered",
-                self.hold_seconds, self.p99_ms
-            ),
-            None if self.steps.iter().any(|step| step.valid) => {
-                writeln!(f, "held       no rate that was tried")
-            }
-            None => writeln!(f, "INVALID    this machine is too busy: no step could be sent on time"),
-        }
-    }
-}
-
-/// One line.
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>9.0}/s  p99 {:>9.3} ms  ", self.rate, self.p99_ms)?;
-        if self.not_held_because.is_empty() {
-            write!(f, "held")
-        } else {
-            write!(f, "{}", self.not_held_because.join("; "))
-        }
-    }
-}
-
-fn list<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
-    if counts.is_empty() {
-        return "none".to_owned();
-    }
-    let counts: Vec<String> = counts.iter().map(|(key, count)| format!("{key}: {count}")).collect();
-    counts.join(", ")
 }

@@ -21,6 +21,7 @@ pub struct Malformed(pub &'static str);
 pub struct Reader {
     head: Vec<u8>,
     body: Option<Body>,
+    bodiless: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,11 @@ struct Body {
 }
 
 impl Reader {
+    /// For the answer to a HEAD: whatever length it names, nothing follows.
+    pub fn bodiless() -> Reader {
+        Reader { bodiless: true, ..Reader::default() }
+    }
+
     /// Takes the next bytes; `Some` when they end the response. Bytes past it are an error: nothing was asked
     /// that they could answer.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed> {
@@ -48,7 +54,11 @@ impl Reader {
                 };
             };
             let head_len = from + at + 4;
-            self.body = Some(parse_head(&self.head[..head_len - 2])?);
+            let mut body = parse_head(&self.head[..head_len - 2])?;
+            if self.bodiless {
+                body.left = Some(0);
+            }
+            self.body = Some(body);
             rest = &bytes[head_len - seen..];
         }
         let Some(body) = &mut self.body else { return Ok(None) };
@@ -134,6 +144,13 @@ mod tests {
         {
             assert_eq!(Reader::default().feed(bytes), Ok(Some(Reply { status, keep })));
         }
+    }
+
+    #[test]
+    fn the_answer_to_a_head_ends_with_its_head() {
+        let head = &PIXEL[..PIXEL.len() - 5];
+        assert_eq!(Reader::bodiless().feed(head), Ok(Some(Reply { status: 200, keep: true })));
+        assert_eq!(Reader::bodiless().feed(PIXEL), Err(Malformed("bytes past the response")));
     }
 
     #[test]

@@ -1,24 +1,26 @@
 //! A run from its options to its report.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
+use crate::account::Account;
 use crate::clickhouse::ClickHouse;
 use crate::cpu::{self, Used};
 use crate::crowd::Crowd;
 use crate::find_max::{Search, Step, TRIES_MAX, Verdict};
-use crate::freshness::{self, Seen};
-use crate::ledger;
+use crate::freshness;
+use crate::ledger::{self, COLUMNS};
 use crate::live::{self, Live};
 use crate::mint::Mint;
-use crate::mix::{self, KINDS};
 use crate::options::RunOptions;
 use crate::plan::{Plan, REQUESTS_MAX, Spec};
-use crate::report::{Freshness, Percentiles, Process, Report, Run, SearchReport, Sends};
+use crate::report::{Freshness, Measured, Process, Report, SearchReport};
 use crate::send::{self, Target};
-use crate::tally::Tally;
+use crate::tally::{Outcome, Tally};
+use crate::watch::Watch;
 
 /// Between the decision to start and the first request, so that every thread is there.
 const LEAD: Duration = Duration::from_millis(100);
@@ -26,9 +28,20 @@ const LEAD: Duration = Duration::from_millis(100);
 /// The name of the generator's own process in a report.
 const SELF: &str = "loadtest";
 
+/// A run that was made.
+#[derive(Debug)]
+pub struct Ran {
+    /// What it has shown.
+    pub report: Report,
+    /// What was sent.
+    pub plan: Arc<Plan>,
+    /// When the first request was due.
+    pub start: Instant,
+}
+
 /// Makes one run and reports it.
-pub async fn run(options: &RunOptions) -> anyhow::Result<Report> {
-    let (target, clickhouse) = (options.target()?, options.clickhouse()?);
+pub async fn run(options: &RunOptions) -> anyhow::Result<Ran> {
+    let (target, clickhouse, pages) = (options.target()?, options.clickhouse()?, options.pages()?);
     let (crowd, mint) = (Arc::new(Crowd::load()?), Mint::load(options)?);
     let spec = spec(options, options.rate, options.duration)?;
     let plan = Arc::new(Plan::new(spec, crowd.clone(), |hit| mint.path(hit))?);
@@ -40,28 +53,63 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<Report> {
         }
     };
     reach(&target, clickhouse.as_ref()).await?;
+    let account_before = Account::ask(&pages).await?;
 
-    let before = usage(options)?;
     let start = Instant::now() + LEAD;
-    let load = send_in_background(&target, &plan, options.threads, start);
+    let measured_from = start + plan.warm_up();
+    let live = Arc::new(Live::default());
     let settle_max = Duration::from_millis(options.settle_ms);
-    let (tally, seen) = match (&clickhouse, options.freshness) {
-        (Some(clickhouse), Some(per_second)) => {
+    let sending = async {
+        let load = send_in_background(&target, &plan, options.threads, start, &live);
+        let usage_before = async {
+            tokio::time::sleep_until(measured_from.into()).await;
+            usage(options)
+        };
+        let probing = async {
+            let (clickhouse, per_second) = (clickhouse.as_ref()?, options.freshness?);
             let gap = Duration::from_secs_f64(1.0 / per_second);
-            let seen = freshness::sample(&probes, gap, start, &target, &plan, clickhouse, settle_max);
-            let (tally, seen) = tokio::join!(load, seen);
-            (tally?, Some(seen))
-        }
-        _ => (load.await?, None),
+            let seen = freshness::sample(&probes, gap, measured_from, &target, &plan, clickhouse, settle_max);
+            Some(seen.await)
+        };
+        let (tally, before, seen) = tokio::join!(load, usage_before, probing);
+        let (tally, before) = (tally?, before?);
+        let mut processes = spent(options, &before, tally.answers());
+        let settled = match &clickhouse {
+            None => Ok(()),
+            Some(clickhouse) => {
+                let rows = tally.outcomes.iter().filter(|outcome| **outcome == Outcome::Answered).count();
+                let settled = ledger::settle(clickhouse, &plan, rows as u64, settle_max).await;
+                // Only now are the processes behind the edge done with this run's events, and the check's own
+                // queries are not on their account yet.
+                processes = spent(options, &before, tally.answers());
+                settled
+            }
+        };
+        anyhow::Ok((tally, seen, processes, settled))
     };
-    let mut report = report(options, &plan, &tally, start);
-    report.freshness = seen.as_ref().map(fresh);
-    report.processes = spent(options, &before, tally.answers());
+    let samples = RefCell::default();
+    let watch = Watch {
+        every: Duration::from_millis(options.watch_ms),
+        clickhouse: clickhouse.as_ref(),
+        pages: &pages,
+        before: account_before,
+    };
+    let nothing_to_watch = options.watch_ms == 0 || (clickhouse.is_none() && pages.is_empty());
+    let (tally, seen, processes, settled) = tokio::select! {
+        sent = sending => sent?,
+        () = watch.look(&live, start, &plan, &samples), if !nothing_to_watch => {
+            unreachable!("the watch goes on until it is dropped")
+        }
+    };
+
+    let (samples, tally) = (samples.into_inner(), &tally);
+    let mut report = Report::new(Measured { options, plan: &plan, tally, start, samples });
+    report.freshness = seen.as_ref().map(Freshness::of);
+    report.processes = processes;
+    if !pages.is_empty() {
+        report.account = Account::ask(&pages).await.ok().map(|now| now - account_before);
+    }
     if let Some(clickhouse) = &clickhouse {
-        let settled = ledger::settle(clickhouse, &plan, tally.answers(), settle_max).await;
-        // Only now are the processes behind the edge done with this run's events, and the check's own queries
-        // are not on their account yet.
-        report.processes = spent(options, &before, tally.answers());
         let checked = match settled {
             Ok(()) => ledger::check(clickhouse, &plan, &tally.outcomes).await,
             Err(error) => Err(error),
@@ -73,7 +121,7 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<Report> {
         }
     }
     report.judge();
-    Ok(report)
+    Ok(Ran { report, plan, start })
 }
 
 /// Searches the highest rate that is held; `each` sees every step as it ends.
@@ -83,7 +131,9 @@ pub async fn find_max(options: &RunOptions, mut each: impl FnMut(&Step)) -> anyh
     reach(&target, None).await?;
     let mut search = Search::from(options.rate);
     let mut steps = Vec::new();
-    while let Some(rate) = search.next().filter(|rate| rate * options.hold <= REQUESTS_MAX as f64) {
+    while let Some(rate) =
+        search.next().filter(|rate| rate * (options.warm_up + options.hold) <= REQUESTS_MAX as f64)
+    {
         for try_left in (0..TRIES_MAX).rev() {
             let plan = Plan::new(spec(options, rate, options.hold)?, crowd.clone(), |hit| mint.path(hit))?;
             let step = step(options, &target, Arc::new(plan)).await?;
@@ -111,8 +161,8 @@ pub async fn find_max(options: &RunOptions, mut each: impl FnMut(&Step)) -> anyh
 /// Holds one rate.
 async fn step(options: &RunOptions, target: &Target, plan: Arc<Plan>) -> anyhow::Result<Step> {
     let start = Instant::now() + LEAD;
-    let tally = send_in_background(target, &plan, options.threads, start).await?;
-    let report = report(options, &plan, &tally, start);
+    let tally = send_in_background(target, &plan, options.threads, start, &Arc::default()).await?;
+    let report = Report::new(Measured { options, plan: &plan, tally: &tally, start, samples: Vec::new() });
     let failed: u64 = report.errors.values().sum();
     let mut because = Vec::new();
     if report.too_late() {
@@ -131,12 +181,16 @@ async fn step(options: &RunOptions, target: &Target, plan: Arc<Plan>) -> anyhow:
 fn spec(options: &RunOptions, rate: f64, seconds: f64) -> anyhow::Result<Spec> {
     let now_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
+    let warm_up = (rate * options.warm_up).round() as usize;
     Ok(Spec {
-        requests: ((rate * seconds).round() as usize).max(1),
+        requests: warm_up + ((rate * seconds).round() as usize).max(1),
+        warm_up,
         rate,
+        shape: options.shape,
         arrivals: options.arrivals,
         seed: options.seed,
         mix: options.mix,
+        noise: options.noise(),
         fresh_share: options.fresh_share,
         recipients: options.recipients,
         workspace: options.workspace,
@@ -154,7 +208,10 @@ async fn reach(target: &Target, clickhouse: Option<&ClickHouse>) -> anyhow::Resu
         .with_context(|| format!("failed to reach {}", target.address))?;
     if let Some(clickhouse) = clickhouse {
         clickhouse
-            .query(&format!("SELECT workspace, message, recipient, kind FROM {} LIMIT 0", clickhouse.table()))
+            .query(&format!(
+                "SELECT workspace, message, recipient, {COLUMNS} FROM {} LIMIT 0",
+                clickhouse.table()
+            ))
             .await?;
     }
     Ok(())
@@ -165,14 +222,14 @@ async fn send_in_background(
     plan: &Arc<Plan>,
     threads: usize,
     start: Instant,
+    live: &Arc<Live>,
 ) -> anyhow::Result<Tally> {
-    let live = Arc::new(Live::default());
-    let (target, plan, shown) = (target.clone(), plan.clone(), live.clone());
-    let planned = plan.len();
+    let (target, plan, shown) = (target.clone(), plan.clone(), live);
+    let (planned, live) = (plan.len(), live.clone());
     let sending = tokio::task::spawn_blocking(move || send::send(&target, &plan, threads, start, &live));
     tokio::select! {
         sent = sending => Ok(sent.context("the sending threads panicked")??),
-        () = live::show(&shown, start, planned) => unreachable!("the display goes on until it is dropped"),
+        () = live::show(shown, start, planned) => unreachable!("the display goes on until it is dropped"),
     }
 }
 
@@ -189,62 +246,4 @@ fn usage(options: &RunOptions) -> anyhow::Result<Vec<Used>> {
 fn spent(options: &RunOptions, before: &[Used], answered: u64) -> Vec<Process> {
     let pairs = watched(options).zip(before);
     pairs.map(|((name, pid), before)| Process::new(name, *before, cpu::used(pid).ok(), answered)).collect()
-}
-
-fn report(options: &RunOptions, plan: &Plan, tally: &Tally, start: Instant) -> Report {
-    let spec = plan.spec();
-    let seconds = tally.last_answer.map_or(0.0, |last| last.saturating_duration_since(start).as_secs_f64());
-    let mut by: std::collections::BTreeMap<_, _> =
-        KINDS.iter().map(|kind| mix::name(*kind)).zip(&tally.by_kind).collect();
-    by.extend([("fresh", &tally.fresh), ("kept", &tally.kept)]);
-    Report {
-        run: Run {
-            url: options.url.clone(),
-            rate: spec.rate,
-            duration_seconds: spec.requests as f64 / spec.rate,
-            arrivals: format!("{:?}", spec.arrivals).to_lowercase(),
-            seed: spec.seed,
-            fresh_share: spec.fresh_share,
-            connections: options.connections,
-            threads: options.threads,
-            recipients: spec.recipients,
-            workspace: spec.workspace,
-            message_first: spec.message.to_string(),
-            message_last: plan.message_last().to_string(),
-        },
-        valid: false,
-        invalid_because: Vec::new(),
-        sends: Sends {
-            planned: plan.len() as u64,
-            held: tally.held,
-            late: tally.late,
-            late_ratio: tally.late_ratio(),
-            lateness_ms: Percentiles::of(&tally.lateness),
-        },
-        answered: tally.answers(),
-        answered_per_second: if seconds > 0.0 { tally.answers() as f64 / seconds } else { 0.0 },
-        latency_ms: Percentiles::of(&tally.latency),
-        service_ms: Percentiles::of(&tally.service),
-        latency_ms_by: by
-            .into_iter()
-            .filter(|(_, h)| !h.is_empty())
-            .map(|(name, h)| (name, Percentiles::of(h)))
-            .collect(),
-        statuses: tally.statuses.clone(),
-        errors: tally.failures.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
-        processes: Vec::new(),
-        ledger: None,
-        ledger_error: None,
-        freshness: None,
-    }
-}
-
-fn fresh(seen: &Seen) -> Freshness {
-    Freshness {
-        visible_ms: Percentiles::of(&seen.visible),
-        look_ms: Percentiles::of(&seen.look),
-        looks_failed: seen.looks_failed,
-        failed: seen.failed,
-        missing: seen.missing,
-    }
 }

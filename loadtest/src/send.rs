@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use crate::live::Live;
-use crate::plan::Plan;
+use crate::plan::{Hit, Plan};
 use crate::response::{Reader, Reply};
-use crate::tally::{Failure, Tally, Times};
+use crate::tally::{Answered, Failure, Tally, Times};
 use crate::timer::Timer;
 
 /// How many overdue requests leave before answers are looked at again.
@@ -34,16 +34,22 @@ pub struct Target {
     pub connections: usize,
     /// For one request to be answered; also how long one may wait for a connection before it is given up.
     pub timeout: Duration,
-    /// Any answer from 200 to 399 is proper, instead of 200 for an open and 302 for the others.
+    /// Any answer from 200 to 399 is proper, instead of 200 for an open, 302 for the others, and 404 where the token is
+    /// bad.
     pub any_status: bool,
 }
 
 impl Target {
-    fn proper(&self, kind: Kind, status: u16) -> bool {
+    fn proper(&self, hit: &Hit, status: u16) -> bool {
         if self.any_status {
             (200..400).contains(&status)
         } else {
-            status == if kind == Kind::Open { 200 } else { 302 }
+            let expected = match (hit.kind, hit.spoiled) {
+                (Kind::Open, _) => 200,
+                (_, None) => 302,
+                (_, Some(_)) => 404,
+            };
+            status == expected
         }
     }
 }
@@ -65,11 +71,16 @@ pub fn send(
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let sender = Rc::new(Sender::new(target, plan, start, live));
                 LocalSet::new().block_on(&runtime, sender.clone().run(thread, threads))?;
-                Ok(sender.tally.replace(Tally::new(0)))
+                let sender =
+                    Rc::into_inner(sender).expect("the tasks that shared it have ended with their set");
+                Ok(sender.tally.into_inner())
             })
         })
         .collect::<io::Result<_>>()?;
-    let mut all = Tally::new(plan.len());
+    let mut all = Tally::new(plan);
+    for index in 0..plan.len() {
+        all.series.due(plan.due(index));
+    }
     for worker in workers {
         let tally = worker.join().map_err(|_| io::Error::other("a sending thread panicked"))??;
         all.merge(&tally);
@@ -95,7 +106,7 @@ struct Sender {
 impl Sender {
     fn new(target: Target, plan: Arc<Plan>, start: Instant, live: Arc<Live>) -> Sender {
         Sender {
-            tally: RefCell::new(Tally::new(plan.len())),
+            tally: RefCell::new(Tally::new(&plan)),
             target,
             plan,
             start,
@@ -122,7 +133,7 @@ impl Sender {
                 }
             }
             if self.under_way.get() >= self.target.connections {
-                self.tally.borrow_mut().held += 1;
+                self.tally.borrow_mut().waits(index);
                 self.waiting.borrow_mut().push_back(index);
                 continue;
             }
@@ -150,7 +161,7 @@ impl Sender {
         let due = self.due(index);
         let sent = Instant::now();
         if !held {
-            self.tally.borrow_mut().leaves(due, sent);
+            self.tally.borrow_mut().leaves(index, due, sent);
         } else if sent > due + self.target.timeout {
             return self.failed(index, Failure::Unsent, false);
         }
@@ -167,13 +178,15 @@ impl Sender {
                 if let (Some(stream), true, false) = (stream, reply.keep, fresh) {
                     self.idle.borrow_mut().push(stream);
                 }
-                let kind = self.plan.hit(index).kind;
-                *self.tally.borrow_mut().statuses.entry(reply.status).or_default() += 1;
-                if !self.target.proper(kind, reply.status) {
+                let hit = self.plan.hit(index);
+                self.tally.borrow_mut().responded(index, reply.status);
+                if !self.target.proper(&hit, reply.status) {
                     return self.failed(index, Failure::Status, true);
                 }
-                self.tally.borrow_mut().answered(index, kind, fresh, times);
-                self.live.answered(times.answered.saturating_duration_since(due));
+                let refused = hit.spoiled.is_some();
+                let answered = Answered { index, kind: hit.kind, fresh, refused, times };
+                self.tally.borrow_mut().answered(self.start, answered);
+                self.live.answered(times.answered.saturating_duration_since(due), !refused);
             }
         }
     }
@@ -197,7 +210,7 @@ impl Sender {
         self.plan.write(index, &self.target.host, &mut bytes);
         *left = true;
         stream.write_all(&bytes).await.map_err(|_| Failure::Closed)?;
-        let mut reader = Reader::default();
+        let mut reader = if self.plan.hit(index).head { Reader::bodiless() } else { Reader::default() };
         let mut piece = [0; 1_024];
         loop {
             match stream.read(&mut piece).await {
@@ -230,7 +243,7 @@ impl Sender {
     }
 
     fn failed(&self, index: usize, why: Failure, left: bool) {
-        self.tally.borrow_mut().failed(index, why, left);
+        self.tally.borrow_mut().failed(index, self.plan.due(index), why, left);
         self.live.failed();
     }
 }

@@ -7,12 +7,14 @@ use event::Kind;
 use hdrhistogram::Histogram;
 
 use crate::mix::KINDS;
+use crate::plan::Plan;
+use crate::series::Series;
 
 /// A request that left more than this after it was due counts as late.
 pub const LATE: Duration = Duration::from_millis(1);
 
 /// The longest latency that is told apart, in microseconds; longer ones count as this.
-const LATENCY_US_MAX: u64 = 600_000_000;
+pub const LATENCY_US_MAX: u64 = 600_000_000;
 
 /// What is known of a request at the end, as far as its row is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +23,9 @@ pub enum Outcome {
     Unsent,
     /// It may have arrived, but no proper answer came.
     Unknown,
-    /// Answered as it should be.
+    /// Answered as it should be, without an event: its token was bad.
+    Refused,
+    /// Answered as it should be, so it is one row.
     Answered,
 }
 
@@ -67,11 +71,33 @@ pub struct Times {
     pub answered: Instant,
 }
 
-/// Everything counted, by one thread or, merged, by all.
+/// A proper answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    /// The request's number.
+    pub index: usize,
+    /// Its kind.
+    pub kind: Kind,
+    /// It had a connection of its own.
+    pub fresh: bool,
+    /// Its token was bad, so there must be no row.
+    pub refused: bool,
+    /// When it happened.
+    pub times: Times,
+}
+
+/// Everything counted, by one thread or, merged, by all. Requests of the warm-up count in `outcomes`, `series` and
+/// `warm_up`, and in nothing else.
 #[derive(Debug, Clone)]
 pub struct Tally {
     /// By request.
     pub outcomes: Vec<Outcome>,
+    /// All of it by time.
+    pub series: Series,
+    /// What came of the warm-up.
+    pub warm_up: WarmUp,
+    /// How many requests at the beginning are the warm-up.
+    warm_up_requests: usize,
     /// From due to answered, in microseconds: what a user would have seen.
     pub latency: Histogram<u64>,
     /// From sent to answered, in microseconds: what a closed-loop tool would show.
@@ -97,6 +123,15 @@ pub struct Tally {
     pub last_answer: Option<Instant>,
 }
 
+/// What came of the requests that are not measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct WarmUp {
+    /// Answered as they should be.
+    pub answered: u64,
+    /// Without a proper answer.
+    pub failed: u64,
+}
+
 /// A histogram of microseconds with three significant digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds and digits are constants in range")
@@ -108,10 +143,13 @@ pub fn record(histogram: &mut Histogram<u64>, duration: Duration) {
 }
 
 impl Tally {
-    /// Nothing counted yet, of a plan of `requests`.
-    pub fn new(requests: usize) -> Tally {
+    /// Nothing counted yet of `plan`.
+    pub fn new(plan: &Plan) -> Tally {
         Tally {
-            outcomes: vec![Outcome::Unsent; requests],
+            outcomes: vec![Outcome::Unsent; plan.len()],
+            series: Series::new(plan.due(plan.len() - 1), plan.len()),
+            warm_up: WarmUp::default(),
+            warm_up_requests: plan.spec().warm_up,
             latency: histogram(),
             service: histogram(),
             by_kind: [histogram(), histogram(), histogram()],
@@ -126,8 +164,16 @@ impl Tally {
         }
     }
 
+    /// A request is due and finds no connection.
+    pub fn waits(&mut self, index: usize) {
+        self.held += u64::from(index >= self.warm_up_requests);
+    }
+
     /// A request is about to leave that did not have to wait for a connection.
-    pub fn leaves(&mut self, due: Instant, now: Instant) {
+    pub fn leaves(&mut self, index: usize, due: Instant, now: Instant) {
+        if index < self.warm_up_requests {
+            return;
+        }
         let by = now.saturating_duration_since(due);
         record(&mut self.lateness, by);
         if by > LATE {
@@ -135,9 +181,23 @@ impl Tally {
         }
     }
 
+    /// A response has come, proper or not.
+    pub fn responded(&mut self, index: usize, status: u16) {
+        if index >= self.warm_up_requests {
+            *self.statuses.entry(status).or_default() += 1;
+        }
+    }
+
     /// A proper answer has come.
-    pub fn answered(&mut self, index: usize, kind: Kind, fresh: bool, times: Times) {
-        self.outcomes[index] = Outcome::Answered;
+    pub fn answered(&mut self, start: Instant, answered: Answered) {
+        let Answered { index, kind, fresh, refused, times } = answered;
+        self.outcomes[index] = if refused { Outcome::Refused } else { Outcome::Answered };
+        let since = |at: Instant| at.saturating_duration_since(start);
+        self.series.answered(since(times.due), since(times.answered));
+        if index < self.warm_up_requests {
+            self.warm_up.answered += 1;
+            return;
+        }
         let latency = times.answered.saturating_duration_since(times.due);
         record(&mut self.latency, latency);
         record(&mut self.service, times.answered.saturating_duration_since(times.sent));
@@ -148,9 +208,15 @@ impl Tally {
         self.last_answer = self.last_answer.max(Some(times.answered));
     }
 
-    /// No proper answer will come. `left` says whether bytes may have reached the server.
-    pub fn failed(&mut self, index: usize, why: Failure, left: bool) {
+    /// No proper answer will come to the request due at `due`. `left` says whether bytes may have reached the
+    /// server.
+    pub fn failed(&mut self, index: usize, due: Duration, why: Failure, left: bool) {
         self.outcomes[index] = if left { Outcome::Unknown } else { Outcome::Unsent };
+        self.series.failed(due);
+        if index < self.warm_up_requests {
+            self.warm_up.failed += 1;
+            return;
+        }
         *self.failures.entry(why).or_default() += 1;
     }
 
@@ -170,6 +236,9 @@ impl Tally {
         add(&mut self.fresh, &other.fresh);
         add(&mut self.kept, &other.kept);
         add(&mut self.lateness, &other.lateness);
+        self.series.merge(&other.series);
+        self.warm_up.answered += other.warm_up.answered;
+        self.warm_up.failed += other.warm_up.failed;
         self.late += other.late;
         self.held += other.held;
         for (status, count) in &other.statuses {
@@ -181,7 +250,7 @@ impl Tally {
         self.last_answer = self.last_answer.max(other.last_answer);
     }
 
-    /// Requests with a proper answer.
+    /// Measured requests with a proper answer.
     pub fn answers(&self) -> u64 {
         self.latency.len()
     }

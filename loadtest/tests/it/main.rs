@@ -4,6 +4,7 @@
 
 mod report;
 mod rows;
+mod self_check;
 mod sending;
 mod server;
 mod whole;

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use loadtest::account::Account;
 use loadtest::cpu::Used;
 use loadtest::find_max::Step;
 use loadtest::ledger::Ledger;
 use loadtest::report::{Freshness, Percentiles, Process, Report, Run, SearchReport, Sends};
+use loadtest::tally::WarmUp;
+use loadtest::timeline::{Interval, Point, Spread, Timeline};
+use loadtest::watch::Sample;
 
 const GOLDEN: &str = include_str!("report.json");
 
@@ -22,10 +26,15 @@ fn report() -> Report {
         run: Run {
             url: "http://127.0.0.1:8080".to_owned(),
             rate: 5_000.0,
+            rate_peak: 5_000.0,
+            shape: "steady",
             duration_seconds: 30.0,
+            warm_up_seconds: 2.0,
             arrivals: "even".to_owned(),
             seed: 1,
             fresh_share: 0.2,
+            bad_share: 0.01,
+            head_share: 0.0,
             connections: 256,
             threads: 1,
             recipients: 10_000,
@@ -42,6 +51,7 @@ fn report() -> Report {
             late_ratio: 0.0002,
             lateness_ms: percentiles(149_997),
         },
+        warm_up: WarmUp { answered: 10_000, failed: 1 },
         answered: 149_990,
         answered_per_second: 4_999.5,
         latency_ms: percentiles(149_990),
@@ -68,6 +78,21 @@ fn report() -> Report {
             failed: 0,
             missing: 0,
         }),
+        account: Some(Account { accepted: 150_100, stored: 150_090, duplicate: 3, dead: 2, dropped: 1 }),
+        latency_curve: vec![Point { quantile: 0.0, ms: 0.05 }, Point { quantile: 0.9, ms: 0.25 }],
+        service_curve: vec![Point { quantile: 0.0, ms: 0.05 }],
+        timeline: Timeline {
+            interval_seconds: 0.2,
+            warm_up_seconds: 2.0,
+            intervals: vec![Interval {
+                at_seconds: 0.0,
+                due: 1_000,
+                answered: 999,
+                failed: 1,
+                latency_ms: Some(Spread { p50: 0.1, p99: 0.5, max: 1.5 }),
+            }],
+            samples: vec![Sample { at_seconds: 0.5, answered: 2_500, visible: Some(2_000), account: None }],
+        },
     }
 }
 
@@ -84,6 +109,8 @@ fn the_text_says_the_same() {
     report.judge();
     let text = report.to_string();
     for part in [
+        "warm-up    2 s before: 10000 answered, 1 failed; not in the figures\n",
+        "account    150100 accepted = 150090 stored + 3 duplicate + 2 dead + 1 dropped + 4 under way",
         "load       5000/s, even, for 30 s: 150000 requests, seed 1, 0.2 of them on fresh connections\n",
         "latency    p50 0.125  p90 0.250  p99 0.500  p99.9 1.500  max 3.000 ms  (from the intended send time)\n",
         "generator  30 late by over 1 ms (0.020 %), worst 3.000 ms; 3 had to wait for a connection\n",
@@ -92,11 +119,34 @@ fn the_text_says_the_same() {
         "process    edge: 10.00 µs CPU per request (1.50 s, coarse: under 2 s of CPU time), 48.0 MiB resident\n",
         "process    gone: ended during the run\n",
         "a look takes 0.1 ms, 2 failed)\n",
-        "0 missing, 0 doubled, 0 unexpected; 4 of 10 without an answer are stored\n",
+        "0 missing, 0 doubled, 0 unexpected, 0 wrong; 4 of 10 without an answer are stored; 0 refused\n",
         "valid      yes\n",
     ] {
         assert!(text.contains(part), "no `{part}` in\n{text}");
     }
+}
+
+#[test]
+fn a_page_says_what_is_broken_and_escapes_it() {
+    let mut report = report();
+    report.run.url = "http://127.0.0.1/<b>".to_owned();
+    report.ledger.as_mut().unwrap().wrong = 7;
+    report.ledger.as_mut().unwrap().wrong_by_column.insert("target", 7);
+    report.sends.late_ratio = 0.5;
+    report.judge();
+    let page = loadtest::html::page(&report);
+    for part in ["127.0.0.1/&lt;b&gt;", ">broken<", ">invalid<", "<td>target</td><td>7</td>", "duplicate"] {
+        assert!(page.contains(part), "no {part}");
+    }
+    assert!(!page.contains("<b>\n"));
+    // Nothing measured at all is still a page.
+    report.answered = 0;
+    report.latency_curve.clear();
+    report.service_curve.clear();
+    report.timeline.intervals.clear();
+    report.timeline.samples.clear();
+    let page = loadtest::html::page(&report);
+    assert!(page.contains("Not looked at: needs --clickhouse") && !page.contains("NaN"), "{page}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use loadtest::clickhouse::{ClickHouse, Secret};
 use loadtest::crowd::Crowd;
 use loadtest::freshness::{probes, sample};
 use loadtest::ledger::{Ledger, check, settle};
+use loadtest::mint;
+use loadtest::plan::Plan;
 use loadtest::tally::Outcome;
 
 use crate::sending::{plan, target};
@@ -31,16 +33,28 @@ fn clickhouse(server: &Server) -> ClickHouse {
     }
 }
 
+/// The line that ClickHouse shows of request `index`.
+pub fn line(plan: &Plan, index: usize, count: u64) -> String {
+    let hit = plan.hit(index);
+    let kind = loadtest::mix::name(hit.kind);
+    let method = if hit.head { "HEAD" } else { "GET" };
+    let region = match hit.region {
+        event::Region::Eu => "eu",
+        event::Region::Other => "other",
+        event::Region::Unspecified => "unknown",
+    };
+    let (link, target, agent) = (hit.link, mint::target(&hit), plan.user_agent(index));
+    let (message, recipient) = (hit.message, hit.recipient);
+    format!("{message}\t{recipient}\t{kind}\t{link}\t{target}\t{method}\t{region}\t{agent}\t{count}\n")
+}
+
 #[tokio::test]
 async fn the_database_is_held_to_the_answers() {
     let plan = plan(30, 1_000.0, "open=1");
     // Request 4 is lost, request 7 is there twice.
     let lines: String = (0..30)
         .filter(|index| *index != 4)
-        .map(|index| {
-            let hit = plan.hit(index);
-            format!("{}\t{}\topen\t{}\n", hit.message, hit.recipient, 1 + u64::from(index == 7))
-        })
+        .map(|index| line(&plan, index, 1 + u64::from(index == 7)))
         .collect();
     let server = start(
         move |_, request| {

@@ -7,26 +7,38 @@ use std::time::{Duration, Instant};
 
 use loadtest::crowd::Crowd;
 use loadtest::live::Live;
+use loadtest::mix::Noise;
 use loadtest::plan::{Plan, Spec};
 use loadtest::schedule::Arrivals;
 use loadtest::send::{Target, send};
+use loadtest::shape::Shape;
 use loadtest::tally::{Failure, Outcome, Tally};
 
 use crate::server::{Answer, Server, pixel, start};
 
 pub fn plan(requests: usize, rate: f64, mix: &str) -> Arc<Plan> {
+    plan_with(requests, rate, mix, 0, Noise::default())
+}
+
+fn plan_with(requests: usize, rate: f64, mix: &str, warm_up: usize, noise: Noise) -> Arc<Plan> {
     let spec = Spec {
         requests,
+        warm_up,
         rate,
+        shape: Shape::Steady,
         arrivals: Arrivals::Even,
         seed: 1,
         mix: mix.parse().unwrap(),
+        noise,
         fresh_share: 0.25,
         recipients: 10,
         workspace: 1,
         message: 1_000,
     };
-    let path = |hit: &loadtest::plan::Hit| Ok(format!("/{:?}/{}-{:x}", hit.kind, hit.message, hit.recipient));
+    let path = |hit: &loadtest::plan::Hit| {
+        let bad = if hit.spoiled.is_some() { "bad" } else { "" };
+        Ok(format!("/{:?}{bad}/{}-{:x}", hit.kind, hit.message, hit.recipient))
+    };
     Arc::new(Plan::new(spec, Arc::new(Crowd::load().unwrap()), path).unwrap())
 }
 
@@ -83,6 +95,37 @@ fn every_request_is_sent_once_and_counted_once() {
             "{opened} connections for {fresh} fresh requests"
         );
     }
+}
+
+#[test]
+fn the_warm_up_is_kept_apart_and_bad_tokens_and_heads_are_as_they_should_be() {
+    let server = start(|_, request| {
+        let (bad, head) = (request.contains("bad/"), request.starts_with("HEAD "));
+        if request.contains("/Open") {
+            return Answer::Bytes(pixel());
+        }
+        let status = if bad { "404 Not Found" } else { "302 Found" };
+        let body = if head { "" } else { "a page" };
+        Answer::Bytes(format!("HTTP/1.1 {status}\r\nContent-Length: 6\r\n\r\n{body}").into_bytes())
+    });
+    let noise = Noise { bad_share: 0.2, head_share: 0.5 };
+    let plan = plan_with(1_000, 10_000.0, "open=1,click=1", 400, noise);
+    let tally = run(&target(&server), &plan, 2);
+
+    assert_eq!((tally.answers(), tally.failures.len()), (600, 0));
+    assert_eq!((tally.warm_up.answered, tally.warm_up.failed), (400, 0));
+    assert_eq!(tally.statuses.values().sum::<u64>(), 600);
+    assert_eq!(tally.lateness.len() + tally.held, 600);
+    let outcomes: Vec<bool> = tally.outcomes.iter().map(|outcome| *outcome == Outcome::Refused).collect();
+    let spoiled: Vec<bool> = (0..1_000).map(|index| plan.hit(index).spoiled.is_some()).collect();
+    assert_eq!(outcomes, spoiled);
+    let heads = server.requests.lock().unwrap().iter().filter(|r| r.starts_with("HEAD ")).count();
+    assert_eq!(heads, (0..1_000).filter(|index| plan.hit(*index).head).count());
+    assert!(heads > 150);
+
+    let sum = |of: fn(&loadtest::series::Cell) -> u64| tally.series.cells.iter().map(of).sum::<u64>();
+    assert_eq!((sum(|c| c.due), sum(|c| c.answered), sum(|c| c.failed)), (1_000, 1_000, 0));
+    assert_eq!(sum(|c| c.latency.len()), 1_000);
 }
 
 /// The generator's reason to be: a closed loop would send nothing during the stall and report one slow request.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
+use event::{Kind, Region};
 use link::Keys;
 use loadtest::mix;
 use loadtest::options::{Cli, Command, RunOptions};
@@ -12,15 +13,28 @@ use loadtest::run;
 use crate::rows::chunked;
 use crate::server::{Answer, Server, pixel, start};
 
-/// Message, recipient, kind.
-type Table = Arc<Mutex<Vec<(u64, u64, &'static str)>>>;
+/// Message, recipient, and the rest of the line that the ledger asks for.
+type Table = Arc<Mutex<Vec<(u64, u64, String)>>>;
+
+const NO_LINK: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
 fn edge(keys: Keys, table: Table, store: impl Fn(usize) -> usize + Send + Sync + 'static) -> Server {
     start(move |number, request| {
         let path = request.split(' ').nth(1).unwrap();
         let (kind, token) = link::parse_path(path.as_bytes()).unwrap();
-        let link = keys.open(kind, token).unwrap();
-        let row = (link.message, link.recipient, mix::name(kind));
+        let Ok(link) = keys.open(kind, token) else {
+            return Answer::Bytes(if kind == Kind::Open { pixel() } else { NO_LINK.to_vec() });
+        };
+        let method = request.split(' ').next().unwrap();
+        let agent = request.split("User-Agent: ").nth(1).unwrap().lines().next().unwrap();
+        let region = match link.region {
+            Region::Eu => "eu",
+            Region::Other => "other",
+            Region::Unspecified => "unknown",
+        };
+        let kind = mix::name(kind);
+        let said = format!("{kind}\t{}\t{}\t{method}\t{region}\t{agent}", link.link, link.target);
+        let row = (link.message, link.recipient, said);
         table.lock().unwrap().extend(std::iter::repeat_n(row, store(number)));
         if link.target.is_empty() {
             return Answer::Bytes(pixel());
@@ -44,8 +58,8 @@ fn database(table: Table) -> Server {
             let last = number(request, &format!("BETWEEN {first} AND ")).unwrap();
             let rows = table.iter().filter(|(message, _, _)| (first..=last).contains(message));
             if request.contains("GROUP BY ALL") {
-                for (message, recipient, kind) in rows {
-                    writeln!(lines, "{message}\t{recipient}\t{kind}\t1").unwrap();
+                for (message, recipient, said) in rows {
+                    writeln!(lines, "{message}\t{recipient}\t{said}\t1").unwrap();
                 }
             } else {
                 writeln!(lines, "{}", rows.count()).unwrap();
@@ -62,13 +76,19 @@ fn database(table: Table) -> Server {
 }
 
 fn options(args: &[&str]) -> RunOptions {
-    let Command::Run(options) = Cli::try_parse_from([&["loadtest", "run"], args].concat()).unwrap().command;
+    let Command::Run(options) = Cli::try_parse_from([&["loadtest", "run"], args].concat()).unwrap().command
+    else {
+        panic!("not a run")
+    };
     options.check().unwrap();
     *options
 }
 
 /// One run against an edge that stores request number `n` `store(n)` times.
-async fn run_with(store: impl Fn(usize) -> usize + Send + Sync + 'static) -> loadtest::report::Report {
+async fn run_with(
+    store: impl Fn(usize) -> usize + Send + Sync + 'static,
+    more: &[&str],
+) -> loadtest::report::Report {
     let text = Keys::generate();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &text).unwrap();
@@ -77,7 +97,7 @@ async fn run_with(store: impl Fn(usize) -> usize + Send + Sync + 'static) -> loa
     let database = database(table);
     let (url, clickhouse) = (format!("http://{}", edge.address), format!("http://{}", database.address));
     let watch = format!("this={}", std::process::id());
-    run::run(&options(&[
+    let args = [
         "--url",
         &url,
         "--keys",
@@ -96,15 +116,14 @@ async fn run_with(store: impl Fn(usize) -> usize + Send + Sync + 'static) -> loa
         "1000",
         "--pid",
         &watch,
-    ]))
-    .await
-    .unwrap()
+    ];
+    run::run(&options(&[&args[..], more].concat())).await.unwrap().report
 }
 
 #[tokio::test]
 async fn a_run_that_is_all_there() {
-    let report = run_with(|_| 1).await;
-    let ledger = report.ledger.unwrap();
+    let report = run_with(|_| 1, &[]).await;
+    let ledger = report.ledger.as_ref().unwrap();
     assert_eq!((ledger.answered, ledger.rows, ledger.missing, ledger.unexpected), (200, 200, 0, 0));
     assert!(ledger.clean() && report.rows_are_right());
     let freshness = report.freshness.unwrap();
@@ -116,19 +135,46 @@ async fn a_run_that_is_all_there() {
 }
 
 #[tokio::test]
+async fn a_blast_after_a_warm_up_with_all_that_comes_beside_it() {
+    let more = ["--shape", "blast", "--warm-up", "0.2", "--bad-share", "0.2", "--head-share", "0.5"];
+    let report = run_with(|_| 1, &[&more[..], &["--watch-ms", "20"]].concat()).await;
+    let ledger = report.ledger.as_ref().unwrap();
+    assert!(ledger.clean() && ledger.refused > 0, "{ledger:?}");
+    // The ledger holds the database to the warm-up as well, the figures leave it out.
+    assert_eq!(ledger.answered + ledger.refused, 300);
+    assert_eq!((report.answered, report.sends.planned, report.warm_up.answered), (200, 200, 100));
+    assert_eq!(report.statuses.values().sum::<u64>(), 200);
+    assert!(report.statuses.contains_key(&404), "a bad link is told so");
+    let timeline = &report.timeline;
+    assert_eq!(timeline.intervals.iter().map(|i| i.answered).sum::<u64>(), 300);
+    let last = timeline.samples.last().unwrap();
+    assert_eq!((last.answered, last.visible), (ledger.answered, Some(ledger.answered)));
+
+    let page = loadtest::html::page(&report);
+    assert_eq!(page.matches("class=\"plot\"").count(), 5, "every plot is there");
+    for outside in ["<script", "<link", "http-equiv", "src=", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(!page.contains("NaN") && page.contains("warm-up") && page.contains("seconds since the start"));
+}
+
+#[tokio::test]
 async fn a_run_with_a_loss_and_a_copy() {
     // Which requests these are is open: a probe may be among them. Either way the report must say so.
-    let report = run_with(|number| {
-        if number < 20 {
-            0
-        } else if number < 60 {
-            2
-        } else {
-            1
-        }
-    })
+    let report = run_with(
+        |number| {
+            if number < 20 {
+                0
+            } else if number < 60 {
+                2
+            } else {
+                1
+            }
+        },
+        &[],
+    )
     .await;
-    let (ledger, freshness) = (report.ledger.unwrap(), report.freshness.as_ref().unwrap());
+    let (ledger, freshness) = (report.ledger.as_ref().unwrap(), report.freshness.as_ref().unwrap());
     assert_eq!(ledger.missing + freshness.missing, 20);
     assert!((32..=40).contains(&ledger.doubled), "{}", ledger.doubled);
     assert!(!report.rows_are_right());

@@ -1,0 +1,94 @@
+//! The pipeline behind the edge over time: how far the rows are behind the answers.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::time::sleep_until;
+
+use crate::account::{Account, Page};
+use crate::clickhouse::ClickHouse;
+use crate::ledger;
+use crate::live::Live;
+use crate::plan::Plan;
+
+/// Samples that are kept; then every second one is dropped and the distance doubles.
+const SAMPLES_MAX: usize = 1_000;
+
+/// What to look at.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    /// How often, until the samples become too many.
+    pub every: Duration,
+    /// Where the rows are.
+    pub clickhouse: Option<&'a ClickHouse>,
+    /// Where the metrics are.
+    pub pages: &'a [Page],
+    /// The account before the run.
+    pub before: Account,
+}
+
+/// One look.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sample {
+    /// Since the start.
+    pub at_seconds: f64,
+    /// Answers that must be rows, by then.
+    pub answered: u64,
+    /// This run's rows that a query begun then has shown; absent when ClickHouse was not asked or did not answer.
+    pub visible: Option<u64>,
+    /// What the metrics say has become of events since the start; absent likewise.
+    pub account: Option<Account>,
+}
+
+impl Watch<'_> {
+    /// Adds to `samples` until dropped. Never more than one look is under way; one that takes longer than the
+    /// distance delays the next.
+    pub async fn look(&self, live: &Live, start: Instant, plan: &Plan, samples: &RefCell<Vec<Sample>>) {
+        let (mut every, mut next) = (self.every, start);
+        loop {
+            sleep_until(next.into()).await;
+            let at = Instant::now();
+            // Before the question: what was answered by then and is not in it was not visible then.
+            let answered = live.recorded();
+            let visible = match self.clickhouse {
+                Some(clickhouse) => ledger::count(clickhouse, plan).await.ok(),
+                None => None,
+            };
+            let account = match self.pages {
+                [] => None,
+                pages => Account::ask(pages).await.ok().map(|now| now - self.before),
+            };
+            let mut samples = samples.borrow_mut();
+            let at_seconds = at.saturating_duration_since(start).as_secs_f64();
+            samples.push(Sample { at_seconds, answered, visible, account });
+            if samples.len() >= SAMPLES_MAX {
+                thin(&mut samples);
+                every *= 2;
+            }
+            next = (next + every).max(Instant::now());
+        }
+    }
+}
+
+/// Keeps every second one, from the first on.
+fn thin(samples: &mut Vec<Sample>) {
+    let mut keep = false;
+    samples.retain(|_| {
+        keep = !keep;
+        keep
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_thinned_evenly() {
+        let sample = |at| Sample { at_seconds: f64::from(at), answered: 0, visible: None, account: None };
+        let mut samples: Vec<Sample> = (0..5).map(sample).collect();
+        thin(&mut samples);
+        assert_eq!(samples, [sample(0), sample(2), sample(4)]);
+    }
+}
