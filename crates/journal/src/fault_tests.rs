@@ -335,12 +335,12 @@ fn what_a_killed_process_left_in_the_page_cache_is_synced_before_it_is_read() {
     let (log, reader) = open_on(dir.path(), Sync::Fsync, &Disk::default()).unwrap();
     commit(&log, "one").unwrap();
     drop((log, reader));
-    for (sync, syncs) in [(Sync::Fsync, true), (Sync::PageCache, false)] {
+    for sync in [Sync::Fsync, Sync::PageCache] {
         // Once more in the same mode, so that nothing but the segment is left to sync.
         drop(open_on(dir.path(), sync, &Disk::default()).unwrap());
         let disk = Disk::default();
         drop(open_on(dir.path(), sync, &disk).unwrap());
-        assert_eq!(disk.faults.take_seen().contains(&Op::Sync), syncs, "{sync:?}");
+        assert!(disk.faults.take_seen().contains(&Op::Sync), "{sync:?}");
     }
 }
 

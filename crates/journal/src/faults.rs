@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::disk::Op;
 use crate::shared::lock;
 
@@ -10,6 +12,8 @@ use crate::shared::lock;
 pub(crate) struct Faults {
     plan: Mutex<Plan>,
     changed: Condvar,
+    /// The committer has come to where it is held.
+    pub held: Notify,
 }
 
 #[derive(Default)]
@@ -22,6 +26,9 @@ struct Plan {
     /// From this operation on nothing works: to the files, the process is dead.
     dead_at: Option<usize>,
     hold_syncs: bool,
+    /// After how many more operations the committer is held.
+    hold_committer: Option<usize>,
+    refused: Vec<Op>,
 }
 
 impl Faults {
@@ -32,8 +39,18 @@ impl Faults {
         while op == Op::Sync && plan.hold_syncs {
             plan = self.changed.wait(plan).unwrap_or_else(PoisonError::into_inner);
         }
+        if std::thread::current().name() == Some("journal-sync") {
+            plan.hold_committer = plan.hold_committer.map(|ops| ops.saturating_sub(1));
+            while plan.hold_committer == Some(0) {
+                self.held.notify_one();
+                plan = self.changed.wait(plan).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
         match plan.refuses(op, plan.seen.len() - 1) {
-            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            Some(errno) => {
+                plan.refused.push(op);
+                Err(io::Error::from_raw_os_error(errno))
+            }
             None => Ok(()),
         }
     }
@@ -62,6 +79,28 @@ impl Faults {
 
     pub fn hold_syncs(&self, hold: bool) {
         lock(&self.plan).hold_syncs = hold;
+        self.changed.notify_all();
+    }
+
+    /// From now on nothing works.
+    pub fn die(&self) {
+        let mut plan = lock(&self.plan);
+        (plan.dead_at, plan.errno, plan.partial) = (Some(plan.seen.len()), 5, 0);
+    }
+
+    pub fn dead(&self) -> bool {
+        let plan = lock(&self.plan);
+        plan.dead_at.is_some_and(|dead_at| plan.seen.len() > dead_at)
+    }
+
+    /// Everything that was refused so far.
+    pub fn refused(&self) -> Vec<Op> {
+        lock(&self.plan).refused.clone()
+    }
+
+    /// Holds the committer before its next operation but `after`, or lets it go.
+    pub fn hold_committer(&self, after: Option<usize>) {
+        lock(&self.plan).hold_committer = after.map(|after| after + 1);
         self.changed.notify_all();
     }
 

@@ -61,12 +61,20 @@ impl Identity {
 }
 
 /// This boot of the machine; empty when the system does not say.
-pub(crate) fn boot_id() -> String {
+pub(crate) fn boot_id(_disk: &Disk) -> String {
+    #[cfg(test)]
+    if let Some(power) = &_disk.power {
+        return power.boot_id();
+    }
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
 /// A random id, never zero.
-pub(crate) fn draw() -> io::Result<u64> {
+pub(crate) fn draw(_disk: &Disk) -> io::Result<u64> {
+    #[cfg(test)]
+    if let Some(power) = &_disk.power {
+        return Ok(power.draw());
+    }
     let mut raw = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut raw)?;
     Ok(u64::from_le_bytes(raw).max(1))

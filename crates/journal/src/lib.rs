@@ -27,9 +27,13 @@ mod stats;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod power;
 
 pub use error::{JournalError, Shed, WriteError};
 pub use frame::{Class, Frame, PAYLOAD_BYTES_MAX, Position};

@@ -31,18 +31,30 @@ pub(crate) fn open(options: Options, disk: Disk) -> Result<(Log, Reader), Journa
     options.check()?;
     let dir = &create_dir(&options.dir, &disk).map_err(JournalError::io("create", &options.dir))?;
     let locked = lock_dir(dir)?;
+    // What the process before renamed and deleted may not be durable yet, and from here on we build on it.
+    disk.sync_dir(dir).map_err(JournalError::io("sync", dir))?;
     let checkpoint = Checkpoint::load(&disk, dir).map_err(JournalError::io("read the checkpoint in", dir))?;
     let old = Identity::load(dir).map_err(JournalError::io("read the identity in", dir))?;
 
     let counters = Counters::default();
-    let mut segments = list(dir, &counters)?;
+    let (mut segments, damaged) = list(dir)?;
     drop_released(dir, &disk, &mut segments, checkpoint.seq());
     let had_segments = !segments.is_empty();
     let tail = Tail::find(dir, &mut segments)?;
+    // One without a frame may have been created by a process that died before the header was written.
+    for segment in segments.iter().filter(|segment| damaged.contains(&segment.first_seq)) {
+        let path = segment.path(dir);
+        tracing::error!(path = %path.display(), "journal segment has a damaged header, its name is used");
+        counters.bad_segments.fetch_add(1, Relaxed);
+    }
 
     let found = Found { segments: had_segments, torn: tail.torn_bytes > 0 };
-    let drawn = identity::draw().map_err(JournalError::io("draw an edge id for", dir))?;
-    let identity = Identity::succeed(old.clone(), found, options.sync, identity::boot_id(), drawn);
+    if options.sync == Sync::Fsync && old.as_ref().is_some_and(|old| old.sync == Sync::PageCache) {
+        // Before the identity says that they outlive the machine.
+        sync_all(dir, &disk, segments.iter().chain(&tail.empty))?;
+    }
+    let drawn = identity::draw(&disk).map_err(JournalError::io("draw an edge id for", dir))?;
+    let identity = Identity::succeed(old.clone(), found, options.sync, identity::boot_id(&disk), drawn);
     if old.as_ref() != Some(&identity) {
         // Before the tail is cut: a crash between the two must not make it look whole under the old id.
         identity.store(&disk, dir).map_err(JournalError::io("store the identity in", dir))?;
@@ -93,13 +105,27 @@ pub(crate) fn open(options: Options, disk: Disk) -> Result<(Log, Reader), Journa
 
 /// Creates the directory so that it survives power loss like the files in it. Returns its full name.
 fn create_dir(dir: &Path, disk: &Disk) -> io::Result<PathBuf> {
-    let missing = dir.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).count();
-    fs::create_dir_all(dir)?;
-    let dir = fs::canonicalize(dir)?;
-    for parent in dir.ancestors().skip(1).take(missing) {
-        disk.sync_dir(parent)?;
+    let named = |path: &&Path| !path.as_os_str().is_empty();
+    let missing: Vec<_> = dir.ancestors().filter(named).take_while(|path| !path.exists()).collect();
+    let there =
+        missing.last().map_or(Some(dir), |path| path.parent()).filter(named).unwrap_or(Path::new("."));
+    // A process may have died between the two steps below, for the last directory that is there.
+    match sync_entry(there, disk) {
+        // One that may not be looked at was not created by us in a directory of ours.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        synced => synced?,
     }
-    Ok(dir)
+    for path in missing.iter().rev() {
+        fs::create_dir(path)?;
+        sync_entry(path, disk)?;
+    }
+    fs::canonicalize(dir)
+}
+
+/// Makes durable that a directory is there.
+fn sync_entry(dir: &Path, disk: &Disk) -> io::Result<()> {
+    let dir = fs::canonicalize(dir)?;
+    disk.sync_dir(dir.parent().unwrap_or(&dir))
 }
 
 /// Takes the directory; the lock goes with the file, so no process that dies leaves one behind.
@@ -118,9 +144,10 @@ fn lock_dir(dir: &Path) -> Result<DirLock, JournalError> {
     }
 }
 
-/// The segments of the directory, in order, each readable to the end of its file.
-fn list(dir: &Path, counters: &Counters) -> Result<VecDeque<Segment>, JournalError> {
-    let mut segments = Vec::new();
+/// The segments of the directory, in order, each readable to the end of its file; and those of them, by first
+/// sequence number, whose header is damaged.
+fn list(dir: &Path) -> Result<(VecDeque<Segment>, Vec<u64>), JournalError> {
+    let (mut segments, mut damaged) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(dir).map_err(JournalError::io("list", dir))? {
         let entry = entry.map_err(JournalError::io("list", dir))?;
         let Some(mut segment) = entry.file_name().to_str().and_then(Segment::from_name) else { continue };
@@ -134,10 +161,7 @@ fn list(dir: &Path, counters: &Counters) -> Result<VecDeque<Segment>, JournalErr
                 let source = io::Error::other(format!("its version is {version}, expected 1"));
                 return Err(JournalError::io("understand", &path)(source));
             }
-            Ok(_) => {
-                tracing::error!(path = %path.display(), "journal segment has a damaged header, its name is used");
-                counters.bad_segments.fetch_add(1, Relaxed);
-            }
+            Ok(_) => damaged.push(segment.first_seq),
             // Created and not yet written when the process died: no frame can be in it.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(error) => return Err(JournalError::io("read", &path)(error)),
@@ -151,7 +175,7 @@ fn list(dir: &Path, counters: &Counters) -> Result<VecDeque<Segment>, JournalErr
         let source = io::Error::other("another segment starts at the same sequence number");
         return Err(JournalError::io("understand", &twice[1].path(dir))(source));
     }
-    Ok(segments.into())
+    Ok((segments.into(), damaged))
 }
 
 /// Deletes what the durable checkpoint has passed: the process died before it could.
@@ -163,6 +187,19 @@ fn drop_released(dir: &Path, disk: &Disk, segments: &mut VecDeque<Segment>, done
             tracing::warn!(path = %path.display(), %error, "failed to delete a journal segment");
         }
     }
+}
+
+/// Makes durable what was written in page-cache mode.
+fn sync_all<'a>(
+    dir: &Path,
+    disk: &Disk,
+    segments: impl Iterator<Item = &'a Segment>,
+) -> Result<(), JournalError> {
+    for path in segments.map(|segment| segment.path(dir)) {
+        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
+        disk.sync(&file).map_err(JournalError::io("sync", &path))?;
+    }
+    Ok(())
 }
 
 /// Where the journal ends.
@@ -228,6 +265,10 @@ fn resume(
         let path = empty.path(&shared.dir);
         disk.remove(&path).map_err(JournalError::io("delete the empty", &path))?;
     }
+    if !tail.empty.is_empty() {
+        // One that came back would start where the next one does.
+        disk.sync_dir(&shared.dir).map_err(JournalError::io("sync", &shared.dir))?;
+    }
     if let Some(last) = segments.back_mut() {
         let path = last.path(&shared.dir);
         let file = OpenOptions::new().read(true).write(true).open(&path);
@@ -238,12 +279,11 @@ fn resume(
         if goes_on {
             disk.allocate(&file, segment_bytes).map_err(JournalError::io("extend", &path))?;
         }
-        if sync == Sync::Fsync {
-            // The reader gets these frames now, so their numbers must not be lost with the page cache.
-            disk.sync(&file).map_err(JournalError::io("sync", &path))?;
-        }
+        // In any mode. The reader gets these frames now, so their numbers must not be lost with the page cache;
+        // and what was cut off, by us or by the process before, must not come back under numbers used again.
+        disk.sync(&file).map_err(JournalError::io("sync", &path))?;
         if goes_on {
-            return Ok(Writer { file, offset: tail.end, segment_bytes, sync, dirty: false });
+            return Ok(Writer { file, offset: tail.end, segment_bytes, sync, dirty: false, ended: false });
         }
     }
     let segment = Segment { edge_id: shared.edge_id, first_seq: next_seq, end: HEADER_BYTES };
@@ -251,5 +291,5 @@ fn resume(
     let file =
         writer::create(shared, &segment, segment_bytes, sync).map_err(JournalError::io("create", &path))?;
     segments.push_back(segment);
-    Ok(Writer { file, offset: HEADER_BYTES, segment_bytes, sync, dirty: false })
+    Ok(Writer { file, offset: HEADER_BYTES, segment_bytes, sync, dirty: false, ended: false })
 }

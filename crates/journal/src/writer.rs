@@ -17,6 +17,9 @@ pub(crate) struct Writer {
     /// There may be part of a failed group after `offset`; nothing is written before that is cut off, or a
     /// crash could bring back frames that were reported as shed.
     pub dirty: bool,
+    /// The segment is ended, though the next one could not be created: a file left of that attempt says that no
+    /// frame before it has as high a number, and a checkpoint relies on that when it releases this segment.
+    pub ended: bool,
 }
 
 impl Writer {
@@ -27,7 +30,7 @@ impl Writer {
             self.dirty = false;
         }
         let bytes = group.bytes.len() as u64;
-        if self.offset + bytes > self.segment_bytes {
+        if self.ended || self.offset + bytes > self.segment_bytes {
             self.rotate(shared, group.first_seq)?;
         }
         if let Err(error) = self.put(shared, group) {
@@ -55,8 +58,10 @@ impl Writer {
         if let Err(error) = shared.disk.truncate(&self.file, self.offset) {
             tracing::warn!(%error, "failed to trim a full journal segment");
         }
+        self.ended = true;
         let segment = Segment { edge_id: shared.edge_id, first_seq, end: HEADER_BYTES };
         self.file = create(shared, &segment, self.segment_bytes, self.sync)?;
+        self.ended = false;
         self.offset = HEADER_BYTES;
         shared.counters.bytes.fetch_add(HEADER_BYTES, std::sync::atomic::Ordering::Relaxed);
         lock(&shared.state).segments.push_back(segment);
