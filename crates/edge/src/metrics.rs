@@ -31,6 +31,21 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("edge_failed_connections_total", "connections that ended in an error", &["error"]),
     Metric::gauge("edge_open_connections", "connections open now", &[]),
     Metric::gauge("edge_journal_used_bytes", "bytes that the journals hold", &["worker"]),
+    Metric::gauge(
+        "edge_journal_events",
+        "number of the last event in the journal; numbers go on over restarts",
+        &["worker", "edge"],
+    ),
+    Metric::gauge(
+        "edge_delivered_events",
+        "number of the event up to which Kafka has all; not without Kafka",
+        &["worker", "edge"],
+    ),
+    Metric::gauge(
+        "edge_inflight_events",
+        "events in the journal that Kafka has not acknowledged; not without Kafka",
+        &["worker"],
+    ),
     Metric::counter("edge_journal_bad_frames_total", "frames found broken at start and skipped", &[]),
     Metric::counter("edge_journal_torn_bytes_total", "bytes of torn tails cut off at start", &[]),
     Metric::counter("edge_shipped_events_total", "events handed to Kafka and acknowledged", &[]),

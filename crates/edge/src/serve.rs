@@ -60,7 +60,7 @@ pub fn serve(
     let mut workers = Vec::with_capacity(logs.len());
     for (n, (listener, log)) in listeners.into_iter().zip(logs).enumerate() {
         let (config, keys, open, shutdown) = (config.clone(), keys.clone(), open.clone(), shutdown.clone());
-        let gauge = gauges.of(n);
+        let gauge = gauges.of(n, log.edge_id());
         let run = move || -> io::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let worker = Worker::new(config, keys, log);

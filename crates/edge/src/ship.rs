@@ -10,6 +10,8 @@ use metrics::{Counter, counter};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::fill::set_delivered;
+
 /// Bytes of events that are read from a journal at a time.
 const ROUND_BYTES_MAX: usize = 1 << 20;
 /// Rounds of one journal that may wait for their delivery reports: the shipper's memory is bounded by this, the
@@ -87,6 +89,7 @@ struct Message {
 
 impl Lane {
     fn new(reader: Reader) -> Self {
+        set_delivered(reader.edge_id(), reader.checkpointed().0.map_or(0, |position| position.seq));
         Lane {
             reader,
             rounds: VecDeque::new(),
@@ -117,6 +120,7 @@ impl Lane {
         while let Some(round) = self.rounds.pop_front_if(|round| round.messages_left == 0) {
             self.front += 1;
             self.delivered = Some(round.last);
+            set_delivered(self.reader.edge_id(), round.last.seq);
         }
     }
 

@@ -4,6 +4,7 @@ mod dead_letters;
 mod doctor;
 mod keys;
 mod layers;
+mod ledger;
 mod link_command;
 mod migrate;
 mod process;
@@ -59,6 +60,8 @@ enum Command {
     /// List, show or replay what could not be stored.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Say where every accepted event is, and fail when one is lost or stored twice.
+    Ledger(ledger::Args),
     /// Print the settings as they come out of file, environment and flags; secrets are not shown.
     Config,
     /// Make or rotate the key ring that signs links.
@@ -95,6 +98,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Migrate => migrate::run(&settings),
         Command::Doctor => doctor::run(&settings),
         Command::DeadLetters(command) => dead_letters::run(&settings, command),
+        Command::Ledger(args) => ledger::run(&settings, args),
         Command::Config => {
             print!("{}", toml::to_string(&settings)?);
             Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize, Serializer};
 use telemetry::SettingError;
 use toml::Table;
@@ -236,7 +236,7 @@ impl Settings {
     pub fn read(file: Option<&Path>, flags: &[String]) -> anyhow::Result<Settings> {
         let defaults = Table::try_from(Settings::default())?;
         let table = layers::read(file, std::env::vars(), flags, &defaults)?;
-        let settings: Settings = table.try_into().context("configuration")?;
+        let settings: Settings = table.clone().try_into().map_err(|cause| named(&table, &cause))?;
         settings.check()?;
         Ok(settings)
     }
@@ -309,6 +309,28 @@ impl Settings {
         read_keys(&self.keys.file)
     }
 }
+
+/// Says in one line which setting cannot be, what it was set to and why. A secret is never shown.
+fn named(table: &Table, cause: &toml::de::Error) -> anyhow::Error {
+    let text = cause.to_string();
+    let key = text.split_once("in `").and_then(|(_, rest)| rest.split_once('`')).map(|(key, _)| key);
+    let value =
+        key.and_then(|key| key.split_once('.')).and_then(|(section, key)| table.get(section)?.get(key));
+    let why = match cause.message() {
+        // What the standard library says of an address leaves open what one looks like.
+        "invalid socket address syntax" => "expected an address and a port, such as 127.0.0.1:8080",
+        message => message,
+    };
+    match (key, value) {
+        (Some(key), Some(value)) if !SECRETS.iter().any(|secret| key.starts_with(secret)) => {
+            anyhow!("configuration: {key} = {value}: {why}")
+        }
+        (Some(key), _) => anyhow!("configuration: {key}: {why}"),
+        (None, _) => anyhow!("configuration: {}", text.trim_end()),
+    }
+}
+
+const SECRETS: [&str; 2] = ["clickhouse.password", "kafka.properties"];
 
 /// Reads a key ring from its file.
 pub fn read_keys(file: &Path) -> anyhow::Result<link::Keys> {

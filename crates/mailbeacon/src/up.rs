@@ -12,6 +12,7 @@ use local::engine::{self, Engine};
 use local::kafka::{self as broker, Kafka};
 use local::{Cache, geo};
 use tokio_util::sync::CancellationToken;
+use toml::Table;
 use tracing::warn;
 
 use crate::process::Process;
@@ -24,6 +25,9 @@ const EXAMPLE_ADDRESS: &str = "81.2.69.160";
 
 /// Where an analyst looks first; another port when this one is taken.
 const CLICKHOUSE_PORT: u16 = 8123;
+
+/// Where the other commands find what runs, in the data directory.
+const SETTINGS_FILE: &str = "up.toml";
 
 /// What `up` takes beside the settings.
 #[derive(Debug, clap::Args)]
@@ -118,7 +122,8 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
         Origin::Journal(journals.readers)
     };
     running.push(programs::start_consumer(&settings, &process, &ended, store, tables, origin)?);
-    greet(&settings, with_kafka)?;
+    let found = leave_settings(&settings, &data)?;
+    greet(&settings, with_kafka, &found)?;
 
     process.wait(&ended);
     let outcome = programs::finish(running);
@@ -182,8 +187,24 @@ fn at_home(settings: &mut Settings, data: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Leaves a configuration by which the other commands find what runs here: its ports are new at each start. Secrets
+/// are not in it: who set them sets them again.
+fn leave_settings(settings: &Settings, data: &Path) -> anyhow::Result<PathBuf> {
+    let path = data.join(SETTINGS_FILE);
+    let mut table = Table::try_from(settings)?;
+    for (section, key) in [("clickhouse", "password"), ("kafka", "properties")] {
+        if let Some(section) = table.get_mut(section).and_then(|section| section.as_table_mut()) {
+            section.remove(key);
+        }
+    }
+    let text =
+        format!("# Written by `mailbeacon up` at each start, so that other commands find it.\n{table}");
+    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
+}
+
 /// Prints where everything is and three requests and a query to try.
-fn greet(settings: &Settings, with_kafka: bool) -> anyhow::Result<()> {
+fn greet(settings: &Settings, with_kafka: bool, found: &Path) -> anyhow::Result<()> {
     let keys = read_keys(&settings.keys.file)?;
     let site = link::Site::new(&settings.site.base_url).context("site.base_url")?;
     let now_ms = jiff::Timestamp::now().as_millisecond();
@@ -215,7 +236,8 @@ fn greet(settings: &Settings, with_kafka: bool) -> anyhow::Result<()> {
          \x20 admin       http://{}/metrics  /healthz  /readyz\n\
          \x20 clickhouse  {clickhouse}  database {database}\n\
          {}\
-         \x20 keys        {}\n\n\
+         \x20 keys        {}\n\
+         \x20 settings    {}  for other commands: --config FILE\n\n\
          An open, a click and a download to try:\n\
          \x20 {curl} {}\n\
          \x20 {curl} {}\n\
@@ -233,6 +255,7 @@ fn greet(settings: &Settings, with_kafka: bool) -> anyhow::Result<()> {
             String::new()
         },
         settings.keys.file.display(),
+        found.display(),
         example(Kind::Open, 0, "")?,
         example(Kind::Click, 1, "https://example.com/offer")?,
         example(Kind::Download, 2, "https://example.com/guide.pdf")?,

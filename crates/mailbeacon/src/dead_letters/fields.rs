@@ -7,6 +7,8 @@ use serde::Serialize;
 const PROTO: &str = include_str!("../../../../proto/mailbeacon/v1/event.proto");
 /// Numbers that stand for a person or a household.
 const NEVER_SHOWN: [&str; 2] = ["recipient", "domain"];
+/// `target`, the first field that is a text.
+const FIRST_TEXT: u64 = 9;
 /// More fields than an event has, several times over.
 const FIELDS_MAX: usize = 200;
 
@@ -21,50 +23,81 @@ pub struct Field {
     pub shown: String,
 }
 
+/// Which values may be shown: where bytes stand in the wrong place, a number may be a part of anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// An event that can be decoded.
+    All,
+    /// One that cannot: only what stands before its first text, as long as the fields come in their order.
+    Head,
+    /// Bytes behind broken framing.
+    Never,
+}
+
 /// The fields from the start on, and the byte at which the bytes stop being fields.
-pub fn of(bytes: &[u8]) -> (Vec<Field>, Option<usize>) {
+pub fn of(bytes: &[u8], values: Values) -> (Vec<Field>, Option<usize>) {
     let (mut fields, mut rest) = (Vec::new(), bytes);
+    let mut head = 0;
     while !rest.is_empty() {
         let at = bytes.len() - rest.len();
-        match field(&mut rest) {
-            Some(field) if fields.len() < FIELDS_MAX => fields.push(field),
-            _ => return (fields, Some(at)),
-        }
+        let Some((tag, value)) = field(&mut rest).filter(|_| fields.len() < FIELDS_MAX) else {
+            return (fields, Some(at));
+        };
+        head = if tag > head && tag < FIRST_TEXT { tag } else { u64::MAX };
+        let name = declared(tag).unwrap_or_default();
+        let shown = match value {
+            Value::Bytes(len) => format!("{len} bytes"),
+            Value::Number(_) if NEVER_SHOWN.contains(&name) => "set".to_owned(),
+            Value::Number(_) if values == Values::Never || (values == Values::Head && head == u64::MAX) => {
+                "a number".to_owned()
+            }
+            // Of a field that is not known nothing is known: its value may be anybody.
+            Value::Number(_) if name.is_empty() => "a number".to_owned(),
+            Value::Number(edge_id) if name == "edge_id" => format!("{edge_id:016x}"),
+            Value::Number(value) => value.to_string(),
+        };
+        fields.push(Field { tag, name, shown });
     }
     (fields, None)
 }
 
-fn field(rest: &mut &[u8]) -> Option<Field> {
+/// Edge id and number at the head of an event that cannot be decoded; none unless both stand where they belong.
+pub fn name_at_head(bytes: &[u8]) -> Option<(u64, u64)> {
+    let mut rest = bytes;
+    let mut next = |wanted: u64| loop {
+        match field(&mut rest)? {
+            (tag, Value::Number(value)) if tag == wanted => return Some(value),
+            (tag, Value::Number(_)) if tag < wanted => (),
+            _ => return None,
+        }
+    };
+    Some((next(2)?, next(3)?))
+}
+
+enum Value {
+    Number(u64),
+    /// A text, bytes or a message, of this length.
+    Bytes(usize),
+}
+
+fn field(rest: &mut &[u8]) -> Option<(u64, Value)> {
     let key = varint(rest)?;
     let (tag, wire) = (key >> 3, key & 7);
-    let (kind, name) = declared(tag).unwrap_or_default();
-    let shown = match wire {
-        0 => number(name, varint(rest)?),
-        1 => match kind {
-            "fixed64" if name == "edge_id" => format!("{:016x}", fixed64(rest)?),
-            _ => number(name, fixed64(rest)?),
-        },
+    let value = match wire {
+        0 => Value::Number(varint(rest)?),
+        1 => Value::Number(fixed64(rest)?),
         2 => {
             let len = usize::try_from(varint(rest)?).ok()?;
             *rest = rest.get(len..)?;
-            format!("{len} bytes")
+            Value::Bytes(len)
         }
         5 => {
             *rest = rest.get(4..)?;
-            "4 bytes".to_owned()
+            Value::Bytes(4)
         }
         _ => return None,
     };
-    (tag != 0).then_some(Field { tag, name, shown })
-}
-
-/// Of a field that is not known nothing is known: its value may be anybody.
-fn number(name: &str, value: u64) -> String {
-    match name {
-        "" => "a number".to_owned(),
-        name if NEVER_SHOWN.contains(&name) => "set".to_owned(),
-        _ => value.to_string(),
-    }
+    (tag != 0).then_some((tag, value))
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
@@ -86,13 +119,13 @@ fn fixed64(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
-/// Type and name of a field of `message Event`.
-fn declared(tag: u64) -> Option<(&'static str, &'static str)> {
+/// The name of a field of `message Event`.
+fn declared(tag: u64) -> Option<&'static str> {
     let (_, event) = PROTO.split_once("message Event {")?;
     event.lines().find_map(|line| {
         let (declaration, number) = line.trim().split_once(';')?.0.split_once(" = ")?;
         (number.parse() == Ok(tag)).then_some(())?;
-        declaration.split_once(' ')
+        Some(declaration.split_once(' ')?.1)
     })
 }
 
@@ -116,7 +149,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         event.encode(&mut bytes);
-        let (fields, broken) = of(&bytes);
+        let (fields, broken) = of(&bytes, Values::All);
         assert_eq!(broken, None);
         let shown: Vec<String> = fields.iter().map(|f| format!("{}={}", f.name, f.shown)).collect();
         assert_eq!(
@@ -134,11 +167,32 @@ mod tests {
     }
 
     #[test]
+    fn of_what_cannot_be_decoded_only_the_head_is_shown() {
+        let mut bytes = Vec::new();
+        Event { edge_id: 0xab, seq: 5, kind: Kind::Click, ..Event::default() }.encode(&mut bytes);
+        let shown = |bytes: &[u8], values| -> Vec<String> {
+            of(bytes, values).0.into_iter().map(|field| field.shown).collect()
+        };
+        // The same fields once more, as bytes in the wrong place would look.
+        let twice = [&bytes[..], &bytes].concat();
+        let head = ["00000000000000ab", "5", "3"];
+        assert_eq!(shown(&twice, Values::Head), [&head[..], &["a number"; 3]].concat());
+        assert_eq!(shown(&twice, Values::Never), ["a number"; 6]);
+        assert_eq!(name_at_head(&twice), Some((0xab, 5)));
+        assert_eq!(name_at_head(&bytes[9..]), None);
+        let text_first = [b"\x82\x01\x02ab", &bytes[..]].concat();
+        assert_eq!(
+            (shown(&text_first, Values::Head)[1].as_str(), name_at_head(&text_first)),
+            ("a number", None)
+        );
+    }
+
+    #[test]
     fn every_field_of_the_contract_has_its_name() {
         for tag in 1..=37 {
             assert!(declared(tag).is_some(), "{tag}");
         }
-        assert_eq!((declared(31), declared(38)), (Some(("bytes", "client_ip")), None));
+        assert_eq!((declared(31), declared(38)), (Some("client_ip"), None));
     }
 
     #[test]
@@ -152,9 +206,9 @@ mod tests {
             (b"\xc0\x3e\x07", 1, None),
             (b"", 0, None),
         ] {
-            let (fields, at) = of(bytes);
+            let (fields, at) = of(bytes, Values::All);
             assert_eq!((fields.len(), at), (count, broken), "{bytes:?}");
         }
-        assert_eq!(of(b"\xc0\x3e\x07").0[0].shown, "a number", "a field of a newer writer");
+        assert_eq!(of(b"\xc0\x3e\x07", Values::All).0[0].shown, "a number", "a field of a newer writer");
     }
 }

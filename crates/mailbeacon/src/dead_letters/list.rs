@@ -194,18 +194,9 @@ fn print(listing: &Listing, shape: &Shape) {
 
 /// `truncated at byte 5 of 9` and `... 7 of 8` are one reason.
 fn without_numbers(reason: &str) -> String {
-    let mut text = String::with_capacity(reason.len());
-    let mut in_number = false;
-    for c in reason.chars() {
-        let digit = c.is_ascii_digit();
-        match (digit, in_number) {
-            (true, false) => text.push('#'),
-            (true, true) => (),
-            (false, _) => text.push(c),
-        }
-        in_number = digit;
-    }
-    text
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty();
+    let words: Vec<&str> = reason.split(' ').map(|word| if is_number(word) { "#" } else { word }).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -213,6 +204,6 @@ mod tests {
     #[test]
     fn numbers_do_not_tell_reasons_apart() {
         assert_eq!(super::without_numbers("truncated at byte 15 of 9"), "truncated at byte # of #");
-        assert_eq!(super::without_numbers("no kind"), "no kind");
+        assert_eq!(super::without_numbers("field 16 is not UTF-8"), "field # is not UTF-8");
     }
 }

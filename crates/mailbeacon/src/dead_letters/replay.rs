@@ -168,10 +168,12 @@ impl<'a> Replay<'a> {
             Keep::Topic(_) => println!("{put_back} events {done} on topic {topic}, marked as replayed"),
             Keep::File(_) => println!("{put_back} events can be read"),
         }
-        if self.can_ask {
+        if *stored > 0 {
             println!("{stored} events are stored already, nothing to do for them");
         }
-        println!("{left} letters stay, with something that cannot be read");
+        if *left > 0 {
+            println!("{left} letters hold something that cannot be read, which stays:");
+        }
         named.iter().for_each(|line| println!("  {line}"));
         if *left > named.len() as u64 {
             println!("  and {} more", left - named.len() as u64);

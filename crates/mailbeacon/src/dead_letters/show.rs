@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::contents::check;
-use super::fields::{self, Field};
+use super::fields::{self, Field, Values};
 use super::{Contents, Keep, Letter, find};
 use crate::settings::Settings;
 use crate::when;
@@ -79,8 +79,13 @@ fn look(settings: &Settings, letter: &Letter) -> Shown {
     let unreadable = contents.unreadable.iter().map(|part| (part.bytes, Some(part.why.clone())));
     let stored = super::replay::stored(settings, &contents.ids());
     let part = |(bytes, broken): (&[u8], Option<String>)| {
-        let (fields, broken_at) = fields::of(bytes);
         let event = check(bytes).ok();
+        let values = match (event, contents.is_message) {
+            (Some(_), _) => Values::All,
+            (None, false) => Values::Head,
+            (None, true) => Values::Never,
+        };
+        let (fields, broken_at) = fields::of(bytes, values);
         Part {
             bytes: bytes.len(),
             broken,

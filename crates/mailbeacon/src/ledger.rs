@@ -1,0 +1,242 @@
+//! `mailbeacon ledger`: accepted = stored + duplicate + dead-lettered + dropped + in flight, event by event.
+//!
+//! An edge numbers what it accepts, without gaps and over restarts. So each number up to the last one is in ClickHouse,
+//! or it has to be found elsewhere: in the journal, in Kafka, among the dead letters. What is nowhere is lost.
+//!
+//! The order of looking matters, since events move on meanwhile: first which numbers there are, then along their path.
+//! Whatever moves during the look is met again further on, and never missed.
+
+mod find;
+mod programs;
+mod report;
+mod rows;
+mod scrape;
+mod waiting;
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use serde::Serialize;
+use store::Store;
+use tokio::runtime::Runtime;
+
+use self::find::{Evidence, find};
+pub use self::find::{Found, Place};
+use self::programs::Programs;
+use self::rows::Span;
+use self::waiting::Waiting;
+use crate::settings::Settings;
+use crate::when;
+
+/// What is looked at without `--from`, in ms.
+const DEFAULT_SPAN_MS: i64 = 86_400_000;
+
+/// What to balance.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Events received at or after this time: 2026-01-31T12:00:00Z, 2026-01-31, or an age (90m, 12h, 7d). A day by
+    /// default.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    from: Option<i64>,
+    /// Events received before this time; up to now by default, with what is on its way.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    to: Option<i64>,
+    /// Only this edge, by its id of 16 hexadecimal digits.
+    #[arg(long, value_name = "ID", value_parser = edge_id)]
+    edge: Option<u64>,
+    /// Where a running program shows its metrics; once for each edge and consumer. The one of admin.listen by default.
+    #[arg(long, value_name = "URL")]
+    metrics: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn edge_id(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no edge: expected up to 16 hexadecimal digits");
+    u64::from_str_radix(text, 16).map_err(|_| wrong())
+}
+
+/// The whole balance.
+#[derive(Debug, Serialize)]
+pub struct Ledger {
+    pub from: String,
+    /// None means up to now, with what is on its way.
+    pub to: Option<String>,
+    pub edges: Vec<Edge>,
+    /// What the running programs have counted since they started.
+    pub programs: Programs,
+    /// Messages in Kafka that are not consumed; none without Kafka.
+    pub waiting: Option<Waiting>,
+    pub dead_letters: Option<u64>,
+    /// Dead letters that name no event: what they held may be among the numbers that are nowhere.
+    pub nameless_letters: u64,
+    /// What could not be asked, and what that leaves open.
+    pub notes: Vec<String>,
+    pub lost: u64,
+    pub duplicated: u64,
+    /// Numbers that may be where not all could be looked at.
+    pub unchecked: u64,
+}
+
+/// One edge's part of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Edge {
+    pub edge: String,
+    /// Rows received in the time asked for.
+    pub events: u64,
+    pub first: u64,
+    pub last: u64,
+    /// Rows too many.
+    pub duplicates: u64,
+    /// The first numbers that are there more than once.
+    pub duplicated: Vec<u64>,
+    /// Numbers that are not in ClickHouse.
+    pub missing: u64,
+    /// Where they are instead.
+    pub found: Vec<Found>,
+}
+
+/// Balances and prints.
+///
+/// # Errors
+/// When ClickHouse or Kafka cannot be asked, and when something is lost or duplicated.
+pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
+    let ledger = balance(settings, args)?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&ledger)?),
+        false => report::print(&ledger),
+    }
+    match (ledger.lost, ledger.duplicated) {
+        (0, 0) => Ok(()),
+        (lost, duplicated) => bail!("unexplained: {lost} events lost, {duplicated} duplicated"),
+    }
+}
+
+/// In a line, for `doctor`: the last day.
+pub fn summary(settings: &Settings) -> anyhow::Result<String> {
+    let args = Args { from: None, to: None, edge: None, metrics: Vec::new(), json: false };
+    let ledger = balance(settings, &args)?;
+    let sum = |of: fn(&Edge) -> u64| ledger.edges.iter().map(of).sum::<u64>();
+    let (events, elsewhere) = (sum(|edge| edge.events), sum(|edge| edge.missing));
+    match (ledger.lost, ledger.duplicated) {
+        (0, 0) => Ok(format!(
+            "{events} events stored in a day, {elsewhere} elsewhere and found, none lost or twice"
+        )),
+        (lost, duplicated) => {
+            bail!("{lost} events lost, {duplicated} duplicated in a day (see `mailbeacon ledger`)")
+        }
+    }
+}
+
+fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
+    let store = settings.store()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let from_ms = args.from.unwrap_or_else(|| args.to.unwrap_or(now_ms) - DEFAULT_SPAN_MS);
+    let with_kafka = !settings.kafka.brokers.is_empty();
+
+    let spans = runtime.block_on(rows::spans(&store, from_ms, args.to, args.edge))?;
+    let programs = Programs::ask(settings, &args.metrics);
+    let mut notes = programs.notes(with_kafka);
+    let (mut evidence, waiting) = match with_kafka {
+        true => waiting::look(settings)?,
+        false => (Evidence { complete: true, ..Evidence::default() }, None),
+    };
+    notes.extend(waiting.iter().flat_map(Waiting::notes));
+    let dead_letters = match find::dead_letters(settings, from_ms, args.to, &mut evidence) {
+        Ok(letters) => Some(letters),
+        Err(cause) => {
+            notes.push(format!("dead letters cannot be read: {cause:#}"));
+            evidence.complete = false;
+            None
+        }
+    };
+    let mut ledger = Ledger {
+        from: when::text(from_ms),
+        to: args.to.map(when::text),
+        edges: Vec::new(),
+        waiting,
+        dead_letters,
+        nameless_letters: evidence.nameless,
+        notes,
+        lost: 0,
+        duplicated: 0,
+        unchecked: 0,
+        programs,
+    };
+    let looked =
+        Looked { store: &store, runtime: &runtime, from_ms, until_now: args.to.is_none(), with_kafka };
+    let mut dropped = ledger.programs.dropped_with_numbers();
+    for (edge_id, span) in all_edges(&spans, &ledger.programs, args) {
+        let edge = looked.edge(edge_id, span, &ledger.programs, &evidence, &mut dropped)?;
+        ledger.duplicated += edge.duplicates;
+        ledger.lost += edge.count(|place| *place == Place::Nowhere);
+        ledger.unchecked += edge.count(|place| *place == Place::Unchecked);
+        ledger.edges.push(edge);
+    }
+    Ok(ledger)
+}
+
+/// Those with rows and those that run.
+fn all_edges<'a>(spans: &'a [Span], programs: &Programs, args: &Args) -> BTreeMap<u64, Option<&'a Span>> {
+    let running = programs.journals.keys().map(|edge_id| (*edge_id, None));
+    let mut all: BTreeMap<u64, Option<&Span>> = running.collect();
+    all.extend(spans.iter().map(|span| (span.edge_id, Some(span))));
+    all.retain(|edge_id, _| args.edge.is_none_or(|wanted| wanted == *edge_id));
+    all
+}
+
+struct Looked<'a> {
+    store: &'a Store,
+    runtime: &'a Runtime,
+    from_ms: i64,
+    until_now: bool,
+    with_kafka: bool,
+}
+
+impl Looked<'_> {
+    /// Finds every number of an edge.
+    fn edge(
+        &self,
+        edge_id: u64,
+        span: Option<&Span>,
+        programs: &Programs,
+        evidence: &Evidence,
+        dropped: &mut u64,
+    ) -> anyhow::Result<Edge> {
+        let name = format!("{edge_id:016x}");
+        let journal = programs.journals.get(&edge_id).filter(|_| self.until_now);
+        let Some(span) = span.copied().or_else(|| {
+            // Nothing of it is stored in this time: what it has not delivered is all that can be told.
+            let journal = journal?;
+            let first = journal.delivered.unwrap_or(journal.last) + 1;
+            (first <= journal.last).then_some(Span { edge_id, first, last: journal.last, ..Span::default() })
+        }) else {
+            return Ok(Edge { edge: name, ..Edge::default() });
+        };
+        let last = span.last.max(journal.map_or(0, |journal| journal.last));
+        let mut edge = Edge { edge: name, events: span.rows, first: span.first, last, ..Edge::default() };
+        if span.is_whole() && last == span.last {
+            return Ok(edge);
+        }
+        let held = self.runtime.block_on(rows::held(self.store, edge_id, span.first, last, self.from_ms))?;
+        (edge.duplicates, edge.duplicated) = (held.duplicates, held.duplicated);
+        let missing = find::gaps(&held.islands, span.first, last, held.is_cut);
+        edge.missing = missing.iter().map(|(first, last)| last - first + 1).sum();
+        // Without Kafka the consumer takes a journal in order: what is behind the last row is not written yet.
+        let behind = || held.islands.last().map_or(span.first - 1, |(_, last)| *last);
+        let delivered = match (self.with_kafka, journal) {
+            (true, journal) => journal.and_then(|journal| journal.delivered),
+            (false, _) => Some(behind()),
+        };
+        edge.found = find(edge_id, &missing, delivered, evidence, dropped);
+        Ok(edge)
+    }
+}
+
+impl Edge {
+    fn count(&self, is: impl Fn(&Place) -> bool) -> u64 {
+        self.found.iter().filter(|found| is(&found.place)).map(Found::count).sum()
+    }
+}

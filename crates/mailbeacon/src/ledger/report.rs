@@ -1,0 +1,173 @@
+//! The balance as text.
+
+use super::{Edge, Found, Ledger, Place};
+use crate::table::table;
+
+/// Lines about missing numbers for each edge: the rest is in `--json`.
+const LINES_MAX: usize = 30;
+
+/// Prints it, the verdict last.
+pub fn print(ledger: &Ledger) {
+    println!("from {} to {}\n", ledger.from, ledger.to.as_deref().unwrap_or("now, with what is on its way"));
+    edges(ledger);
+    ledger.edges.iter().for_each(details);
+    kafka(ledger);
+    counters(ledger);
+    for note in &ledger.notes {
+        println!("note: {note}");
+    }
+    println!("{}", verdict(ledger));
+}
+
+fn edges(ledger: &Ledger) {
+    if ledger.edges.is_empty() {
+        println!("no edge has an event in this time");
+        return;
+    }
+    let numbers = |edge: &Edge| {
+        let of = |is: fn(&Place) -> bool| edge.count(is);
+        [
+            edge.events,
+            edge.duplicates,
+            edge.missing,
+            of(|place| *place == Place::Journal),
+            of(|place| matches!(place, Place::Kafka(_))),
+            of(|place| matches!(place, Place::DeadLetter(_) | Place::NamelessLetter)),
+            of(|place| *place == Place::Dropped),
+            of(|place| *place == Place::Unchecked),
+            of(|place| *place == Place::Nowhere),
+        ]
+    };
+    let mut rows = Vec::new();
+    let mut total = [0; 9];
+    for edge in &ledger.edges {
+        let numbers = numbers(edge);
+        total.iter_mut().zip(&numbers).for_each(|(sum, number)| *sum += number);
+        let mut row = vec![edge.edge.clone(), edge.first.to_string(), edge.last.to_string()];
+        row.extend(numbers.iter().map(u64::to_string));
+        rows.push(row);
+    }
+    if rows.len() > 1 {
+        let mut row = vec!["all".to_owned(), String::new(), String::new()];
+        row.extend(total.iter().map(u64::to_string));
+        rows.push(row);
+    }
+    let headings = [
+        "edge",
+        ">first",
+        ">last",
+        ">stored",
+        ">twice",
+        ">missing:",
+        ">journal",
+        ">kafka",
+        ">dead",
+        ">dropped",
+        ">unchecked",
+        ">LOST",
+    ];
+    println!("{}", table(&headings, &rows));
+}
+
+fn details(edge: &Edge) {
+    if edge.duplicates > 0 {
+        let numbers: Vec<String> = edge.duplicated.iter().map(u64::to_string).collect();
+        let more = if edge.duplicates > edge.duplicated.len() as u64 { ", ..." } else { "" };
+        println!(
+            "edge {}: {} rows too many: numbers {}{more}",
+            edge.edge,
+            edge.duplicates,
+            numbers.join(", ")
+        );
+    }
+    for found in edge.found.iter().take(LINES_MAX) {
+        println!("edge {}: {}", edge.edge, line(found));
+    }
+    if edge.found.len() > LINES_MAX {
+        println!("edge {}: and {} more such lines (--json has all)", edge.edge, edge.found.len() - LINES_MAX);
+    }
+}
+
+fn line(found: &Found) -> String {
+    let Found { first, last, place } = found;
+    let numbers = match first == last {
+        true => format!("number {first}"),
+        false => format!("numbers {first} to {last} ({})", found.count()),
+    };
+    let place = match place {
+        Place::Journal => "still in its journal".to_owned(),
+        Place::Kafka(partition) => format!("in kafka, partition {partition}, not consumed yet"),
+        Place::DeadLetter(id) => format!("dead-lettered: mailbeacon dead-letters show {id}"),
+        Place::NamelessLetter => "probably dead-lettered: a letter does not say what it held".to_owned(),
+        Place::Dropped => "shed by the edge: its disk refused or lost them".to_owned(),
+        Place::Unchecked => "not found, where not all could be looked at".to_owned(),
+        Place::Nowhere => "LOST: accepted, and nowhere to be found".to_owned(),
+    };
+    format!("{numbers} {place}")
+}
+
+fn kafka(ledger: &Ledger) {
+    let Some(waiting) = &ledger.waiting else { return };
+    let behind: Vec<String> = waiting
+        .partitions
+        .iter()
+        .filter(|p| p.end > p.committed)
+        .map(|p| {
+            format!(
+                "partition {}: {} (offsets {} to {})",
+                p.partition,
+                p.end - p.committed,
+                p.committed,
+                p.end
+            )
+        })
+        .collect();
+    match behind.is_empty() {
+        true => println!("kafka: every message is consumed"),
+        false => println!("kafka: messages not consumed yet: {}", behind.join(", ")),
+    }
+    if let Some(letters) = ledger.dead_letters {
+        println!(
+            "kafka: {letters} dead letters since {}, {} of them name no event",
+            ledger.from, ledger.nameless_letters
+        );
+    }
+}
+
+fn counters(ledger: &Ledger) {
+    let programs = &ledger.programs;
+    if programs.asked.is_empty() {
+        return;
+    }
+    let dropped: Vec<String> =
+        programs.dropped.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason} {n}")).collect();
+    let dropped = if dropped.is_empty() { "0".to_owned() } else { format!("({})", dropped.join(", ")) };
+    println!(
+        "counted since start: accepted {} = stored {} + duplicate {} + dead-lettered {} + dropped {dropped} + in flight \
+         {} (journal) + {} (consumer){}",
+        programs.accepted,
+        programs.stored,
+        programs.duplicate,
+        programs.dead_lettered,
+        programs.journal,
+        programs.consumer,
+        match programs.difference() {
+            Some(0) => "".to_owned(),
+            Some(n) => format!(
+                ", differs by {n}: in kafka just now, counted before one of them started, whole messages, or replayed"
+            ),
+            None => " (not both sides answered)".to_owned(),
+        }
+    );
+}
+
+fn verdict(ledger: &Ledger) -> String {
+    let missing: u64 = ledger.edges.iter().map(|edge| edge.missing).sum();
+    match (ledger.lost, ledger.duplicated, ledger.unchecked) {
+        (0, 0, 0) => format!("balanced: {missing} events are not stored, and where they are is known"),
+        (0, 0, unchecked) => {
+            format!("balanced as far as could be looked: {unchecked} events may be where it could not")
+        }
+        (lost, duplicated, _) => format!("NOT BALANCED: {lost} lost, {duplicated} stored twice"),
+    }
+}
