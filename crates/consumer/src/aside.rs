@@ -1,21 +1,15 @@
-//! What is done for a batch beside the pipeline: dead letters kept, the store asked, rows written.
+//! Does what a part needs done: on the source at once, on the store beside the pipeline.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use store::{Store, StoreError};
+use store::{Range, Store, StoreError};
 use tokio::runtime::Handle;
-use tracing::warn;
 
-use crate::batch::{Batch, EventId};
-use crate::intent::Intent;
-use crate::lane::{Bill, Flight, Lane};
-use crate::source::{DeadLetter, Part, Source};
-use crate::writer::{self, Prepared, Sealed, Unwritten};
-
-/// Dead letters that are kept at a time, and their bytes: the source is polled in between.
-const LETTERS_AT_ONCE: usize = 500;
-const LETTERS_BYTES_AT_ONCE: usize = 4 << 20;
+use crate::batch::EventId;
+use crate::lane::{Done, Lane, Question, Task};
+use crate::source::{Part, Source};
 
 /// What the tasks that run beside the pipeline need.
 pub struct Aside {
@@ -30,48 +24,45 @@ pub struct Aside {
 /// Ends of tasks: of which part, in which ownership of it, and what it came to.
 pub type Results = Receiver<(Part, u64, Done)>;
 
-/// What a task that ran beside the pipeline came to.
-pub enum Done {
-    /// What the store knows of a batch.
-    Prepared(Result<Prepared, StoreError>),
-    /// How many blocks were found stored, with views that may lack them.
-    Written(Result<u64, Box<Unwritten>>),
+/// What the store knows of a batch before it is intended.
+#[derive(Debug)]
+pub struct Answer {
+    /// When the server that will be written to was started, Unix seconds.
+    pub server_started: i64,
+    /// Which of the held events are stored, apart from those of the batch's own range (an earlier attempt's).
+    pub stored: HashSet<EventId>,
+    /// There are rows of the part from the batch on, and there must be none.
+    pub beyond: bool,
 }
 
+/// Asked for at once: the query stays well below `max_query_size` (256 KiB).
+const IDS_PER_QUERY: usize = 4_000;
+
 impl Aside {
-    /// Keeps aside what cannot be read, then asks the store what must be known before the intent.
-    pub fn prepare(&self, lane: &mut Lane, source: &mut dyn Source, mut batch: Batch) -> Flight {
-        if !batch.dead.is_empty() {
-            put_aside(lane, source, &mut batch);
-            return Flight::Unread(batch);
+    /// Does a task. What the source does comes back at once; what the store does is sent to the results.
+    pub fn perform(&self, lane: &Lane, source: &mut dyn Source, task: Task) -> Option<Done> {
+        let part = &lane.batch.part;
+        let (store, shard) = (self.store.clone(), part.number as usize % self.store.shards());
+        let of = lane.under_way().map(|writing| (writing.from, writing.to)).unwrap_or_default();
+        let (own, range) = (part.clone(), move |own: &Part, month| Owned { part: own.clone(), of, month });
+        match task {
+            Task::Keep => return Some(Done::Kept(source.dead_letters(lane.letters()))),
+            Task::Commit(offset, note) => return Some(Done::Committed(source.commit(part, offset, &note))),
+            Task::Rewind(offset) => return Some(Done::Rewound(source.rewind(part, offset))),
+            Task::Ask(question) => {
+                self.spawn(lane, async move { Done::Asked(ask(&store, shard, &own, &question).await) })
+            }
+            Task::Look(month) => self.spawn(lane, async move {
+                Done::Looked(store.traces(shard, &range(&own, month).borrow()).await)
+            }),
+            Task::Insert(token, bytes) => {
+                self.spawn(lane, async move { Done::Inserted(store.insert(shard, &token, &bytes).await) })
+            }
+            Task::Fill(month, view, token) => self.spawn(lane, async move {
+                Done::Filled(store.fill(shard, &range(&own, month).borrow(), &view, &token).await)
+            }),
         }
-        let held: Vec<(EventId, i64)> =
-            batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
-        let (store, part, range) = (self.store.clone(), batch.part.clone(), (batch.from, batch.to));
-        self.spawn(lane, async move { Done::Prepared(writer::prepare(&store, &part, range, &held).await) });
-        Flight::Preparing(batch)
-    }
-
-    /// Finishes the rows of a batch whose intent is committed, and writes them.
-    pub fn write(&self, lane: &Lane, mut batch: Batch, intent: Intent, again: bool) -> Flight {
-        let bill = Bill { to: batch.to, counts: batch.counts(), since: batch.since };
-        let sealed = Sealed {
-            part: batch.part,
-            from: batch.from,
-            to: batch.to,
-            blocks: batch.blocks.iter_mut().map(|(month, block)| (*month, block.finish())).collect(),
-            server_started: intent.server_started,
-            uncertain: again,
-            burnt: 0,
-        };
-        self.write_again(lane, sealed, bill)
-    }
-
-    /// Writes what is left of a batch.
-    pub fn write_again(&self, lane: &Lane, sealed: Sealed, bill: Bill) -> Flight {
-        let store = self.store.clone();
-        self.spawn(lane, async move { Done::Written(writer::write(&store, sealed).await) });
-        Flight::Writing(bill)
+        None
     }
 
     fn spawn(&self, lane: &Lane, work: impl Future<Output = Done> + Send + 'static) {
@@ -83,23 +74,29 @@ impl Aside {
     }
 }
 
-/// Keeps the next dead letters of a batch. It goes on when they are all kept.
-fn put_aside(lane: &mut Lane, source: &mut dyn Source, batch: &mut Batch) {
-    if lane.is_unreadable(batch) {
-        return lane.failed("too many messages in a row cannot be read".to_owned());
+/// The rows of a batch, of one month.
+struct Owned {
+    part: Part,
+    of: (u64, u64),
+    month: u32,
+}
+
+impl Owned {
+    fn borrow(&self) -> Range<'_> {
+        let Owned { part, of: (from, to), month } = self;
+        Range { source: &part.topic, part: part.number, from: *from, to: *to, month: *month }
     }
-    let mut bytes = 0;
-    let fits = |letter: &&DeadLetter| {
-        bytes += letter.bytes.len();
-        bytes <= LETTERS_BYTES_AT_ONCE
-    };
-    let count = batch.dead.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
-    if let Err(cause) = source.dead_letters(&batch.dead[..count]) {
-        return lane.failed(format!("dead letters cannot be kept: {cause}"));
+}
+
+async fn ask(store: &Store, shard: usize, part: &Part, question: &Question) -> Result<Answer, StoreError> {
+    let Question { from, to, held, first } = question;
+    // The month is not asked for.
+    let own = Range { source: &part.topic, part: part.number, from: *from, to: *to, month: 0 };
+    let server_started = store.started(shard).await?;
+    let mut stored = HashSet::new();
+    for held in held.chunks(IDS_PER_QUERY) {
+        stored.extend(store.stored_ids(shard, &own, held).await?);
     }
-    for letter in batch.dead.drain(..count) {
-        warn!(partition = letter.part.number, offset = letter.offset, reason = letter.reason, "dead letter");
-    }
-    batch.dead_lettered += count as u64;
-    lane.put_aside(batch, count);
+    let beyond = *first && store.holds_from(shard, &own).await?;
+    Ok(Answer { server_started, stored, beyond })
 }

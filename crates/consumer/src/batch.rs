@@ -10,6 +10,7 @@ use store::Block;
 
 use crate::row::row;
 use crate::source::{DeadLetter, Part, Payload};
+use crate::writer::Sealed;
 
 /// The rows of an unbroken range of offsets `[from, to)`, one block for each month (ClickHouse partition).
 pub struct Batch {
@@ -21,8 +22,12 @@ pub struct Batch {
     pub to: u64,
     /// When the first message was taken.
     pub since: Instant,
-    /// Encoded rows by month.
-    pub blocks: BTreeMap<u32, Block>,
+    /// Encoded rows by month and, where each row is a block of its own, by its number from 1; else that is 0.
+    pub blocks: BTreeMap<(u32, u32), Block>,
+    /// Offset and bytes of each row that is a block of its own.
+    pub singles: Vec<(u64, Vec<u8>)>,
+    /// Months that are stored already, all of their rows.
+    pub stored: Vec<u32>,
     /// What cannot be read.
     pub dead: Vec<DeadLetter>,
     /// Events that may be stored already: they wait for a look into the store.
@@ -31,6 +36,8 @@ pub struct Batch {
     pub duplicates: u64,
     /// How many were kept aside for good.
     pub dead_lettered: u64,
+    /// Whether each row is a block of its own.
+    single: bool,
     ids: Vec<EventId>,
     bytes: usize,
 }
@@ -98,17 +105,22 @@ impl Seen {
 
 impl Batch {
     /// An empty batch that starts at an offset.
-    pub fn new(part: Part, from: u64) -> Self {
+    ///
+    /// With `single` each row becomes a block of its own, so that one which ClickHouse rejects is told from the rest.
+    pub fn new(part: Part, from: u64, single: bool) -> Self {
         Batch {
             part,
             from,
             to: from,
             since: Instant::now(),
             blocks: BTreeMap::new(),
+            singles: Vec::new(),
+            stored: Vec::new(),
             dead: Vec::new(),
             held: Vec::new(),
             duplicates: 0,
             dead_lettered: 0,
+            single,
             ids: Vec::new(),
             bytes: 0,
         }
@@ -158,13 +170,18 @@ impl Batch {
             }
             self.ids.push(id);
         }
-        self.push(enricher, offset, &event);
+        self.push(enricher, offset, &event, bytes);
     }
 
-    fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>) {
+    fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>, bytes: &[u8]) {
         let enriched = enricher.enrich(event);
         let month = store::month(event.received_at_ms);
-        let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
+        if self.single {
+            self.singles.push((offset, bytes.to_vec()));
+            self.bytes += bytes.len();
+        }
+        let key = (month, self.singles.len() as u32);
+        let block = self.blocks.entry(key).or_insert_with(|| Block::new(month));
         block.push(&row(event, &enriched, &self.part, offset));
         self.bytes += ROW_BYTES
             + event.user_agent.len()
@@ -187,9 +204,18 @@ impl Batch {
             if stored.contains(&held.id) || !known.insert(held.id) {
                 self.duplicates += 1;
             } else if let Ok(event) = Event::decode(&held.bytes) {
-                self.push(enricher, held.offset, &event);
+                self.push(enricher, held.offset, &event, &held.bytes);
             }
         }
+    }
+
+    /// Its blocks, finished, without those of months that are stored.
+    pub fn seal(&mut self) -> Vec<Sealed> {
+        let blocks = std::mem::take(&mut self.blocks).into_iter();
+        blocks
+            .filter(|((month, _), _)| !self.stored.contains(month))
+            .map(|((month, number), mut block)| Sealed { month, number, bytes: block.finish() })
+            .collect()
     }
 
     /// Rows over all months; held events are not among them.
@@ -253,7 +279,7 @@ mod tests {
     }
 
     fn batch() -> Batch {
-        Batch::new(Part { topic: Arc::from("t"), number: 3 }, 10)
+        Batch::new(Part { topic: Arc::from("t"), number: 3 }, 10, false)
     }
 
     #[test]
@@ -262,7 +288,7 @@ mod tests {
         let mut first = batch();
         first.take(&mut enricher, &mut seen, 10, Payload::Batch(&message(&[event(1, 5), event(1, 6)])));
         assert_eq!((first.rows(), first.held.len()), (0, 2), "they may be stored by the owner before");
-        let mut second = Batch::new(first.part.clone(), 11);
+        let mut second = Batch::new(first.part.clone(), 11, false);
         let events = [event(1, 7), event(1, 6), event(2, 1), event(1, 9), event(2, 2)];
         second.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(&events)));
         let held: Vec<EventId> = second.held.iter().map(|held| held.id).collect();
@@ -270,7 +296,7 @@ mod tests {
         assert_eq!(held, [(1, 6), (2, 1), (2, 2)]);
         second.settle(&mut enricher, &HashSet::from([(1, 6)]));
         assert_eq!(second.counts(), Counts { stored: 4, duplicate: 1, dead: 0 });
-        let mut third = Batch::new(first.part.clone(), 12);
+        let mut third = Batch::new(first.part.clone(), 12, false);
         third.take(&mut enricher, &mut seen, 12, Payload::Batch(&message(&[event(2, 3), event(2, 3)])));
         assert_eq!((third.rows(), third.held.len()), (1, 1));
         third.settle(&mut enricher, &HashSet::new());

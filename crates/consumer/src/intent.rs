@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A range of offsets that is about to be written: `from` is the committed offset, `to` is not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// First offset.
     pub from: u64,
@@ -15,17 +15,32 @@ pub struct Intent {
     /// When the server to be written to was started, Unix seconds. A server that was started since may have lost
     /// the end of its deduplication log (it is never fsynced): then the token proves nothing.
     pub server_started: i64,
+    /// Months of which every row of the range is stored already.
+    pub stored: Vec<u32>,
+    /// The server rejected a longer range, up to this offset: what it cannot take is being looked for.
+    pub rejected_to: Option<u64>,
 }
+
+/// Months that a note names at most. A range has one, or two around midnight of the first; more after an outage.
+pub const STORED_MAX: usize = 300;
 
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v1|{}|{}|{}", self.from, self.to, self.server_started)
+        write!(f, "v1|{}|{}|{}", self.from, self.to, self.server_started)?;
+        if !self.stored.is_empty() || self.rejected_to.is_some() {
+            let months: Vec<String> = self.stored.iter().take(STORED_MAX).map(u32::to_string).collect();
+            write!(f, "|{}|", months.join(","))?;
+            if let Some(to) = self.rejected_to {
+                write!(f, "{to}")?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// A note that says something we do not understand: a newer version's, or another program's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED")]
+#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS|REJECTED_TO]")]
 pub struct NoteError(String);
 
 impl Intent {
@@ -37,23 +52,34 @@ impl Intent {
         if note.is_empty() {
             return Ok(None);
         }
-        let refuse = || NoteError(note.chars().take(80).collect());
-        let mut words = note.split('|');
-        let (Some("v1"), Some(from), Some(to), Some(started), None) =
-            (words.next(), words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(refuse());
-        };
-        let intent = Intent {
-            from: from.parse().map_err(|_| refuse())?,
-            to: to.parse().map_err(|_| refuse())?,
-            server_started: started.parse().map_err(|_| refuse())?,
-        };
-        if intent.from >= intent.to || committed != Some(intent.from) {
-            return Err(refuse());
-        }
-        Ok(Some(intent))
+        let intent = parse(note).filter(|intent| {
+            intent.from < intent.to
+                && committed == Some(intent.from)
+                && intent.rejected_to.is_none_or(|to| to >= intent.to)
+        });
+        intent.map(Some).ok_or_else(|| NoteError(note.chars().take(80).collect()))
     }
+}
+
+fn parse(note: &str) -> Option<Intent> {
+    let mut words = note.split('|');
+    if words.next()? != "v1" {
+        return None;
+    }
+    let mut intent = Intent {
+        from: words.next()?.parse().ok()?,
+        to: words.next()?.parse().ok()?,
+        server_started: words.next()?.parse().ok()?,
+        stored: Vec::new(),
+        rejected_to: None,
+    };
+    if let Some(months) = words.next() {
+        let months = months.split(',').filter(|month| !month.is_empty());
+        intent.stored = months.map(|month| month.parse().ok()).collect::<Option<_>>()?;
+        let to = words.next()?;
+        intent.rejected_to = if to.is_empty() { None } else { Some(to.parse().ok()?) };
+    }
+    words.next().is_none().then_some(intent)
 }
 
 #[cfg(test)]
@@ -62,9 +88,24 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000 };
-        assert_eq!(Intent::read(&intent.to_string(), Some(7)), Ok(Some(intent)));
+        for (stored, rejected_to) in
+            [(vec![], None), (vec![202_611], None), (vec![], Some(40)), (vec![202_610, 202_611], Some(12))]
+        {
+            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, rejected_to };
+            assert_eq!(Intent::read(&intent.to_string(), Some(7)), Ok(Some(intent)));
+        }
         assert_eq!(Intent::read("", Some(7)), Ok(None));
+        let long = Intent {
+            from: u64::MAX - 1,
+            to: u64::MAX,
+            server_started: i64::MAX,
+            stored: vec![202_611; STORED_MAX + 9],
+            rejected_to: Some(u64::MAX),
+        };
+        assert!(
+            long.to_string().len() < 4_000,
+            "a broker takes 4096 bytes, and a journal puts its edge id before"
+        );
     }
 
     #[test]
@@ -73,6 +114,9 @@ mod tests {
             ("v2|7|12|0", Some(7)),
             ("v1|7|12", Some(7)),
             ("v1|7|12|0|x", Some(7)),
+            ("v1|7|12|0|202611", Some(7)),
+            ("v1|7|12|0||11", Some(7)),
+            ("v1|7|12|0||13|", Some(7)),
             ("v1|12|7|0", Some(12)),
             ("v1|7|12|0", Some(8)),
             ("v1|7|12|0", None),

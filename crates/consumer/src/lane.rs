@@ -1,19 +1,33 @@
-//! What the pipeline knows of one part: the batch that fills, the one that waits, the one under way.
+//! One part (partition): the batch that fills, the one that waits, the one under way, and what to do next about them.
+//!
+//! A machine without input or output: [`Lane::next`] says what has to be done, one thing at a time, and
+//! [`Lane::done`] takes up what it came to. The pipeline does these things on real parts.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use enrich::Enricher;
-use metrics::counter;
-use tracing::warn;
+use metrics::{counter, histogram};
+use store::{InsertError, KnownId, StoreError, Traces};
+use tracing::{error, info, warn};
 
+use crate::aside::Answer;
 use crate::batch::{Batch, Counts, Seen};
 use crate::intent::Intent;
-use crate::source::{Part, Payload, Source};
-use crate::writer::{Backoff, Sealed};
+use crate::source::{CommitError, DeadLetter, Part, Payload, SourceError};
+use crate::writer::{Backoff, Next, WriteError, Writing};
 
 /// Messages in a row of which nothing can be read before a part stands still: that is no broken message any more
 /// but another topic, or a contract that this program does not know, and putting all of it aside helps nobody.
 const UNREADABLE_MAX: usize = 1_000;
+/// When there is nothing to follow up, a commit acknowledges the last batch after this long.
+const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
+/// Dead letters that are kept at a time, and their bytes: the source is polled in between.
+const LETTERS_AT_ONCE: usize = 500;
+const LETTERS_BYTES_AT_ONCE: usize = 4 << 20;
+/// A range that was rejected is taken again in pieces of this fraction of its rows.
+const REJECTED_PIECES: usize = 8;
 
 /// One part.
 pub struct Lane {
@@ -25,10 +39,8 @@ pub struct Lane {
     pub rerun: Option<Intent>,
     /// Fills.
     pub batch: Batch,
-    /// Full or old enough, waits for the one under way.
-    pub ready: Option<Batch>,
-    /// Under way.
-    pub flight: Option<Flight>,
+    /// Full or old enough, wait for the one under way: one, or the rest of a read where ranges are cut exactly.
+    pub ready: VecDeque<Batch>,
     /// When the last batch was written.
     pub written_at: Instant,
     /// After a failure: not before.
@@ -37,14 +49,21 @@ pub struct Lane {
     pub trouble: Option<String>,
     /// What a batch may have.
     pub bound: Bound,
+    /// The time that the last call told.
+    now: Instant,
+    flight: Option<Flight>,
+    /// What [`Lane::next`] said is being done.
+    busy: bool,
     /// Grows with each failure in a row.
     backoff: Backoff,
     /// Past the last offset that is known to be stored.
     written_to: Option<u64>,
+    /// A range that ClickHouse rejected, until what it cannot take is found.
+    rejected: Option<Rejected>,
     /// Takes nothing: only an operator can tell where to go on.
     halted: bool,
     paused: bool,
-    /// Dead letters since the last event that could be read.
+    /// Dead letters since the last event that could be stored.
     unreadable: usize,
     seen: Seen,
 }
@@ -58,55 +77,111 @@ pub struct Bound {
     pub bytes_max: usize,
 }
 
-/// Where the batch under way stands.
-pub enum Flight {
-    /// Has to be prepared (again).
-    Unread(Batch),
-    /// The store is being asked.
-    Preparing(Batch),
-    /// Its intent has to be committed.
-    Intending {
-        /// The batch.
-        batch: Batch,
-        /// What to commit.
-        intent: Intent,
-        /// An earlier owner intended the same: its rows may be there.
-        again: bool,
-    },
-    /// Is being written.
-    Writing(Bill),
-    /// Was not written, or it is not known.
-    Unwritten(Box<Sealed>, Bill),
+/// Something to do for a part.
+#[derive(Debug)]
+pub enum Task {
+    /// Keep [`Lane::letters`] aside.
+    Keep,
+    /// Ask what must be known before a batch is intended.
+    Ask(Question),
+    /// Commit, with a note.
+    Commit(u64, String),
+    /// Hand out messages from this offset on again.
+    Rewind(u64),
+    /// Ask what there is of a batch's rows of this month.
+    Look(u32),
+    /// Insert under this token.
+    Insert(String, Bytes),
+    /// Fill a view under this token, with a batch's rows of this month.
+    Fill(u32, String, String),
 }
 
-/// What a batch will have come to once it is written.
-#[derive(Debug, Clone, Copy)]
-pub struct Bill {
+/// What must be known before a batch is intended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The batch's first offset.
+    pub from: u64,
     /// Past its last offset.
     pub to: u64,
-    /// What became of its events.
-    pub counts: Counts,
-    /// When its first message was taken.
-    pub since: Instant,
+    /// Events that may be stored already.
+    pub held: Vec<KnownId>,
+    /// Nothing was ever committed: there must be no rows of the part from the batch on.
+    pub first: bool,
+}
+
+/// What a task came to, each for the [`Task`] of its name.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Done {
+    Kept(Result<(), SourceError>),
+    Asked(Result<Answer, StoreError>),
+    Committed(Result<(), CommitError>),
+    Rewound(Result<(), SourceError>),
+    Looked(Result<Traces, StoreError>),
+    Inserted(Result<(), InsertError>),
+    Filled(Result<(), InsertError>),
+}
+
+/// Where the batch under way stands.
+enum Flight {
+    /// Its dead letters have to be kept, then the store has to be asked.
+    Unread(Batch),
+    /// Its intent has to be committed.
+    Intending { batch: Batch, intent: Intent, again: bool },
+    /// Is being written.
+    Writing(Box<Writing>, Bill),
+    /// Rows that were rejected have to be kept aside.
+    Rejected(Bill),
+    /// Was rejected as a whole: back to its start.
+    Back(u64),
+}
+
+/// What a batch comes to once it is written.
+struct Bill {
+    from: u64,
+    to: u64,
+    rows: usize,
+    counts: Counts,
+    since: Instant,
+    rejected_to: Option<u64>,
+    singles: Vec<(u64, Vec<u8>)>,
+    letters: Vec<DeadLetter>,
+}
+
+/// A range that ClickHouse did not take as a whole.
+struct Rejected {
+    /// Past its last offset.
+    to: u64,
+    /// Months of which all rows are stored.
+    stored: Vec<u32>,
+    /// Rows that the next piece may have; 0: one message, each row by itself.
+    rows_max: usize,
 }
 
 impl Lane {
     /// A part that was just assigned.
     pub fn new(part: Part, epoch: u64, committed: Option<u64>, rerun: Option<Intent>, bound: Bound) -> Self {
         let now = Instant::now();
+        let rejected = rerun.as_ref().and_then(|intent| {
+            let (to, stored) = (intent.rejected_to?, intent.stored.clone());
+            Some(Rejected { to, stored, rows_max: 1 })
+        });
         Lane {
             epoch,
             committed,
             rerun,
-            batch: Batch::new(part, committed.unwrap_or(0)),
-            ready: None,
-            flight: None,
+            batch: Batch::new(part, committed.unwrap_or(0), false),
+            ready: VecDeque::new(),
             written_at: now,
             retry_at: now,
             trouble: None,
             bound,
+            now,
+            flight: None,
+            busy: false,
             backoff: Backoff::new(),
             written_to: None,
+            rejected,
             halted: false,
             paused: false,
             unreadable: 0,
@@ -121,7 +196,7 @@ impl Lane {
 
     /// Takes a message. A range that was intended before is cut exactly where it was.
     pub fn take(&mut self, enricher: &mut Enricher, offset: u64, payload: Payload<'_>) {
-        if self.halted {
+        if self.halted || matches!(self.flight, Some(Flight::Back(_))) {
             return;
         }
         if offset < self.batch.to {
@@ -129,13 +204,13 @@ impl Lane {
             counter!("consumer_repeated_messages_total").increment(1);
             return;
         }
-        if self.rerun_ahead().is_some_and(|intent| offset >= intent.to) {
+        if self.end_ahead().is_some_and(|end| offset >= end) {
             self.seal();
         }
         self.batch.take(enricher, &mut self.seen, offset, payload);
-        match self.rerun_ahead() {
-            Some(intent) if self.batch.to >= intent.to => self.seal(),
-            None if self.batch_is_full() => self.seal(),
+        match self.end_ahead() {
+            Some(end) if self.batch.to >= end => self.seal(),
+            _ if self.rerun_ahead().is_none() && self.batch_is_full() => self.seal(),
             _ => (),
         }
     }
@@ -155,29 +230,284 @@ impl Lane {
         }
     }
 
-    /// Whether it must not take more: a full batch waits behind one that waits. What is under way is the third.
-    pub fn is_full(&self) -> bool {
-        self.ready.is_some() && self.batch_is_full()
+    /// What has to be done now, if anything. Until [`Lane::done`] is told of it, nothing else.
+    pub fn next(&mut self, now: Instant, hurry: bool) -> Option<Task> {
+        self.now = now;
+        if self.busy || self.halted || self.retry_at > now {
+            return None;
+        }
+        let task = self.task(now, hurry);
+        self.busy = task.is_some();
+        task
     }
 
-    /// Stops the part at its source while it is full, and lets it go on when it is not.
-    pub fn pause_when_full(&mut self, source: &mut dyn Source, stop: bool) {
-        let paused = stop || self.halted || self.is_full();
-        if paused != self.paused {
-            self.paused = paused;
-            source.pause(&self.batch.part, paused);
+    fn task(&mut self, now: Instant, hurry: bool) -> Option<Task> {
+        if self.flight.is_none() {
+            self.flight = self.ready.pop_front().map(Flight::Unread);
+        }
+        match self.flight.as_mut() {
+            None => {
+                let idle = hurry || now.duration_since(self.written_at) >= IDLE_COMMIT_AFTER;
+                let offset = self.unacknowledged().filter(|_| idle)?;
+                Some(Task::Commit(offset, String::new()))
+            }
+            Some(Flight::Unread(batch)) if !batch.dead.is_empty() => {
+                if batch.rows() + batch.held.len() == 0 && self.unreadable + batch.dead.len() > UNREADABLE_MAX
+                {
+                    self.failed("too many messages in a row cannot be read".to_owned());
+                    return None;
+                }
+                Some(Task::Keep)
+            }
+            Some(Flight::Unread(batch)) => {
+                let held = batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
+                let first = self.committed.is_none();
+                Some(Task::Ask(Question { from: batch.from, to: batch.to, held, first }))
+            }
+            Some(Flight::Intending { intent, .. }) => Some(Task::Commit(intent.from, intent.to_string())),
+            Some(Flight::Writing(writing, bill)) => match writing.next(now) {
+                Next::Rename(started) => {
+                    let intent = Intent {
+                        from: bill.from,
+                        to: bill.to,
+                        server_started: started,
+                        stored: writing.stored.clone(),
+                        rejected_to: bill.rejected_to,
+                    };
+                    Some(Task::Commit(intent.from, intent.to_string()))
+                }
+                Next::Look(month) => Some(Task::Look(month)),
+                Next::Insert(token, bytes) => Some(Task::Insert(token, bytes)),
+                Next::Fill(month, view, token) => Some(Task::Fill(month, view, token)),
+                Next::Nothing => {
+                    self.stored();
+                    self.task(now, hurry)
+                }
+            },
+            Some(Flight::Rejected(bill)) => {
+                if self.unreadable + bill.letters.len() > UNREADABLE_MAX {
+                    self.failed("too many rows in a row are rejected".to_owned());
+                    return None;
+                }
+                Some(Task::Keep)
+            }
+            Some(Flight::Back(from)) => Some(Task::Rewind(*from)),
         }
     }
 
-    /// The batch under way is stored.
-    pub fn written(&mut self, to: u64) {
-        self.written_to = Some(to);
-        self.written_at = Instant::now();
+    /// Takes up what the task came to that [`Lane::next`] gave out.
+    pub fn done(&mut self, enricher: &mut Enricher, done: Done, now: Instant) {
+        (self.busy, self.now) = (false, now);
+        match done {
+            Done::Kept(Ok(())) => self.kept(),
+            Done::Kept(Err(cause)) => self.failed(format!("dead letters cannot be kept: {cause}")),
+            Done::Asked(Ok(answer)) => self.answered(enricher, answer),
+            Done::Asked(Err(cause)) => self.failed(format!("clickhouse cannot be asked: {cause}")),
+            Done::Committed(Ok(())) => self.intended(),
+            // Being fenced alone drops nothing: while a group is rearranged, commits are refused for parts that stay,
+            // too. Nothing is written without the commit, and a part that is gone is lost.
+            Done::Committed(Err(cause)) => {
+                if let CommitError::Fatal(_) = cause {
+                    error!(%cause, partition = self.batch.part.number, "commit refused");
+                }
+                counter!("consumer_commit_retries_total").increment(1);
+                self.failed(format!("commit: {cause}"));
+            }
+            Done::Rewound(Ok(())) => self.flight = None,
+            Done::Rewound(Err(cause)) => self.failed(format!("cannot go back: {cause}")),
+            Done::Looked(Ok(traces)) => {
+                self.writing(|writing| writing.looked(traces));
+                self.reject();
+            }
+            Done::Looked(Err(cause)) => self.unwritten(&cause.into()),
+            Done::Inserted(Ok(())) => self.writing(Writing::inserted),
+            Done::Inserted(Err(cause)) => self.unwritten(&cause.into()),
+            Done::Filled(Ok(())) => self.writing(Writing::filled),
+            Done::Filled(Err(cause)) => self.unwritten(&cause.into()),
+        }
+    }
+
+    fn kept(&mut self) {
+        let count = self.letters().len();
+        for letter in self.letters() {
+            warn!(
+                partition = letter.part.number,
+                offset = letter.offset,
+                reason = letter.reason,
+                "dead letter"
+            );
+        }
+        match self.flight.take() {
+            Some(Flight::Unread(mut batch)) => {
+                batch.dead.drain(..count);
+                batch.dead_lettered += count as u64;
+                if batch.rows() + batch.held.len() == 0 {
+                    self.unreadable += count;
+                } else {
+                    self.unreadable = 0;
+                }
+                self.flight = Some(Flight::Unread(batch));
+            }
+            Some(Flight::Rejected(mut bill)) => {
+                bill.letters.drain(..count);
+                bill.counts.stored -= count as u64;
+                bill.counts.dead += count as u64;
+                self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable + count };
+                match bill.letters.is_empty() {
+                    true => self.written(&bill),
+                    false => self.flight = Some(Flight::Rejected(bill)),
+                }
+            }
+            flight => self.flight = flight,
+        }
+        self.went_well();
+    }
+
+    fn answered(&mut self, enricher: &mut Enricher, answer: Answer) {
+        let Some(Flight::Unread(mut batch)) = self.flight.take() else { return };
+        if answer.beyond {
+            self.flight = Some(Flight::Unread(batch));
+            return self.halt(
+                "clickhouse holds rows of this topic and partition from the first offset on, but there is no commit: \
+                 was the topic made anew under its name, or were the group's offsets lost? commit where to go on, or \
+                 take another name"
+                    .to_owned(),
+            );
+        }
+        batch.settle(enricher, &answer.stored);
+        let rejected = self.rejected.as_ref().filter(|rejected| batch.from < rejected.to);
+        let mut intent = Intent {
+            from: batch.from,
+            to: batch.to,
+            server_started: answer.server_started,
+            stored: rejected.map_or_else(Vec::new, |rejected| rejected.stored.clone()),
+            rejected_to: rejected.map(|rejected| rejected.to),
+        };
+        // A range that was intended before keeps its note: it says which server may have its rows.
+        let before = self.rerun.take_if(|intent| intent.to == batch.to);
+        let again = before.is_some();
+        if let Some(before) = before {
+            intent = before;
+        }
+        batch.stored.clone_from(&intent.stored);
+        self.flight = Some(Flight::Intending { batch, intent, again });
+        self.went_well();
+    }
+
+    /// A commit went through.
+    fn intended(&mut self) {
+        match self.flight.take() {
+            None => self.committed = self.written_to,
+            Some(Flight::Intending { mut batch, intent, again }) => {
+                self.committed = Some(intent.from);
+                let mut bill = Bill {
+                    from: intent.from,
+                    to: intent.to,
+                    rows: batch.rows(),
+                    counts: batch.counts(),
+                    since: batch.since,
+                    rejected_to: intent.rejected_to,
+                    singles: Vec::new(),
+                    letters: Vec::new(),
+                };
+                bill.singles = std::mem::take(&mut batch.singles);
+                let range = (intent.from, intent.to);
+                let mut writing = Writing::new(
+                    batch.part.clone(),
+                    range,
+                    batch.seal(),
+                    intent.server_started,
+                    again,
+                    self.now,
+                );
+                writing.stored = intent.stored;
+                self.flight = Some(Flight::Writing(Box::new(writing), bill));
+            }
+            Some(Flight::Writing(mut writing, bill)) => {
+                writing.renamed();
+                self.flight = Some(Flight::Writing(writing, bill));
+            }
+            flight => self.flight = flight,
+        }
+        self.went_well();
+    }
+
+    fn writing(&mut self, change: impl FnOnce(&mut Writing)) {
+        if let Some(Flight::Writing(writing, _)) = &mut self.flight {
+            change(writing);
+        }
+    }
+
+    /// An attempt of writing failed.
+    fn unwritten(&mut self, cause: &WriteError) {
+        counter!("consumer_insert_retries_total", "class" => cause.class()).increment(1);
+        self.writing(|writing| writing.failed(cause));
+        self.failed(cause.to_string());
+    }
+
+    /// Takes a range again in pieces, if ClickHouse rejected it: nothing of the rejected block is stored, and what is
+    /// stored of other months is noted with every piece.
+    fn reject(&mut self) {
+        let Some(Flight::Writing(writing, bill)) = &self.flight else { return };
+        let Some(cause) = &writing.refused else { return };
+        let one_message = bill.to - bill.from == 1 || bill.rows <= 1;
+        let rows_max = if one_message { 0 } else { (bill.rows / REJECTED_PIECES).max(1) };
+        let to = self.rejected.as_ref().map_or(bill.to, |rejected| rejected.to.max(bill.to));
+        let part = self.batch.part.clone();
+        warn!(
+            partition = part.number,
+            from = bill.from,
+            to = bill.to,
+            cause,
+            "rejected, taking it in pieces"
+        );
+        let back = bill.from;
+        self.rejected = Some(Rejected { to, stored: writing.stored.clone(), rows_max });
+        self.ready.clear();
+        self.rerun = None;
+        self.batch = Batch::new(part, back, rows_max == 0);
+        self.flight = Some(Flight::Back(back));
+    }
+
+    /// All blocks are stored or rejected one by one.
+    fn stored(&mut self) {
+        let Some(Flight::Writing(writing, mut bill)) = self.flight.take() else { return };
+        counter!("consumer_unverified_batches_total").increment(writing.unverified);
+        for (number, reason) in &writing.rejected {
+            if let Some((offset, bytes)) = bill.singles.get_mut(*number as usize - 1) {
+                let (part, reason, bytes) = (writing.part.clone(), reason.clone(), std::mem::take(bytes));
+                bill.letters.push(DeadLetter { part, offset: *offset, reason, bytes });
+            }
+        }
+        if bill.letters.is_empty() {
+            self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable };
+            self.written(&bill);
+        } else {
+            self.flight = Some(Flight::Rejected(bill));
+        }
+    }
+
+    /// The batch under way is done with.
+    fn written(&mut self, bill: &Bill) {
+        counter!("consumer_stored_events_total").increment(bill.counts.stored);
+        counter!("consumer_duplicate_events_total").increment(bill.counts.duplicate);
+        counter!("consumer_dead_lettered_events_total").increment(bill.counts.dead);
+        counter!("consumer_batches_total").increment(1);
+        histogram!("consumer_write_seconds").record(self.now.duration_since(bill.since).as_secs_f64());
+        self.written_to = Some(bill.to);
+        self.written_at = self.now;
+        if let Some(rejected) = &mut self.rejected {
+            rejected.rows_max = rejected.rows_max.max(1);
+            if rejected.to <= bill.to {
+                info!(partition = self.batch.part.number, to = bill.to, "a rejected range is done with");
+                self.rejected = None;
+            }
+        }
         self.went_well();
     }
 
     /// Something that had failed works again.
-    pub fn went_well(&mut self) {
+    fn went_well(&mut self) {
         if !self.halted {
             self.trouble = None;
             self.backoff = Backoff::new();
@@ -185,75 +515,117 @@ impl Lane {
     }
 
     /// Notes a failure: the next attempt waits.
-    pub fn failed(&mut self, why: String) {
+    fn failed(&mut self, why: String) {
         warn!(partition = self.batch.part.number, cause = why, "stands still, trying again");
         self.trouble = Some(why);
-        self.retry_at = Instant::now() + self.backoff.next();
+        self.retry_at = self.now + self.backoff.next();
     }
 
-    /// Whether so much of the part cannot be read that putting it aside is no answer. A batch of which anything can
-    /// be read starts the count again.
-    pub fn is_unreadable(&mut self, batch: &Batch) -> bool {
-        if batch.rows() + batch.held.len() > 0 {
-            self.unreadable = 0;
-            return false;
+    /// The next dead letters to be kept.
+    pub fn letters(&self) -> &[DeadLetter] {
+        let all = match &self.flight {
+            Some(Flight::Unread(batch)) => &batch.dead[..],
+            Some(Flight::Rejected(bill)) => &bill.letters[..],
+            _ => &[],
+        };
+        let mut bytes = 0;
+        let fits = |letter: &&DeadLetter| {
+            bytes += letter.bytes.len();
+            bytes <= LETTERS_BYTES_AT_ONCE
+        };
+        let count = all.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
+        &all[..count.min(all.len())]
+    }
+
+    /// The batch that is being written, to look and fill by.
+    pub fn under_way(&self) -> Option<&Writing> {
+        match &self.flight {
+            Some(Flight::Writing(writing, _)) => Some(writing),
+            _ => None,
         }
-        self.unreadable + batch.dead.len() > UNREADABLE_MAX
     }
 
-    /// Dead letters of a batch without anything else were kept.
-    pub fn put_aside(&mut self, batch: &Batch, letters: usize) {
-        if batch.rows() + batch.held.len() == 0 {
-            self.unreadable += letters;
-        }
+    /// Whether the rows under way may be on their way at this moment.
+    pub fn is_writing(&self) -> bool {
+        self.busy && self.under_way().is_some()
     }
 
-    /// Past the last stored offset, when no commit says so yet.
+    /// Whether it must not take more: a full batch waits behind one that waits. What is under way is the third.
+    pub fn is_full(&self) -> bool {
+        !self.ready.is_empty() && self.batch_is_full()
+    }
+
+    /// Whether the part's messages have to be held back, when that has changed.
+    pub fn pause(&mut self, stop: bool) -> Option<bool> {
+        let paused = stop || self.halted || self.is_full();
+        (paused != self.paused).then(|| {
+            self.paused = paused;
+            paused
+        })
+    }
+
+    /// Past the last stored offset, when no commit says so yet. Not within a range that was rejected: the next owner
+    /// has to know what is stored of it, which only an intent says.
     pub fn unacknowledged(&self) -> Option<u64> {
-        self.written_to.filter(|&to| self.committed != Some(to))
+        self.written_to.filter(|&to| self.committed != Some(to) && self.rejected.is_none())
+    }
+
+    /// Whether what is committed is an intent that is not fulfilled.
+    pub fn is_intended(&self) -> bool {
+        matches!(self.flight, Some(Flight::Writing(..) | Flight::Rejected(_) | Flight::Back(_)))
     }
 
     /// Nothing is under way, and everything that is done is committed. A range that was intended before and is not
     /// there in full stays intended.
     pub fn is_settled(&self) -> bool {
         let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
-        !open && self.ready.is_none() && self.flight.is_none() && self.unacknowledged().is_none()
+        self.halted
+            || !open && self.ready.is_empty() && self.flight.is_none() && self.unacknowledged().is_none()
     }
 
     /// Events taken and not yet known to be stored.
     pub fn events(&self) -> usize {
         let under_way = match &self.flight {
-            Some(Flight::Unread(batch) | Flight::Preparing(batch) | Flight::Intending { batch, .. }) => {
-                batch.events()
-            }
-            Some(Flight::Writing(bill) | Flight::Unwritten(_, bill)) => bill.counts.stored as usize,
-            None => 0,
+            Some(Flight::Unread(batch) | Flight::Intending { batch, .. }) => batch.events(),
+            Some(Flight::Writing(_, bill) | Flight::Rejected(bill)) => bill.counts.stored as usize,
+            Some(Flight::Back(_)) | None => 0,
         };
-        self.batch.events() + self.ready.as_ref().map_or(0, Batch::events) + under_way
+        self.batch.events() + self.ready.iter().map(Batch::events).sum::<usize>() + under_way
     }
 
     /// The intent that the filling batch has to match.
-    fn rerun_ahead(&self) -> Option<Intent> {
-        self.rerun.filter(|intent| self.batch.from < intent.to)
+    fn rerun_ahead(&self) -> Option<&Intent> {
+        self.rerun.as_ref().filter(|intent| self.batch.from < intent.to)
+    }
+
+    /// Where the filling batch has to end at the latest.
+    fn end_ahead(&self) -> Option<u64> {
+        let rejected = self.rejected.as_ref().map(|rejected| rejected.to).filter(|&to| self.batch.from < to);
+        self.rerun_ahead().map(|intent| intent.to).or(rejected)
     }
 
     fn batch_is_full(&self) -> bool {
-        self.batch.events() >= self.bound.rows_max || self.batch.bytes() >= self.bound.bytes_max
+        let piece = self.rejected.as_ref().filter(|rejected| self.batch.from < rejected.to);
+        let rows_max =
+            piece.map_or(self.bound.rows_max, |piece| piece.rows_max.max(1).min(self.bound.rows_max));
+        self.batch.events() >= rows_max || self.batch.bytes() >= self.bound.bytes_max
     }
 
-    /// While another batch waits the batch just grows, up to [`Lane::is_full`].
+    /// While another batch waits the batch just grows, up to [`Lane::is_full`], unless its end is given.
     fn seal(&mut self) {
-        if self.ready.is_some() {
+        if !self.ready.is_empty() && self.end_ahead().is_none() {
             return;
         }
-        let rerun = self.rerun_ahead();
-        let (part, to) = (self.batch.part.clone(), rerun.map_or(self.batch.to, |intent| intent.to));
-        let mut sealed = std::mem::replace(&mut self.batch, Batch::new(part, to));
-        if let Some(intent) = rerun {
+        let rerun = self.rerun_ahead().map(|intent| (intent.from, intent.to));
+        let (part, to) = (self.batch.part.clone(), rerun.map_or(self.batch.to, |(_, to)| to));
+        let single =
+            self.rejected.as_ref().is_some_and(|rejected| rejected.rows_max == 0 && to < rejected.to);
+        let mut sealed = std::mem::replace(&mut self.batch, Batch::new(part, to, single));
+        if let Some((from, to)) = rerun {
             // Whatever of it is still there: the token names the range as it was intended.
-            (sealed.from, sealed.to) = (intent.from, intent.to);
+            (sealed.from, sealed.to) = (from, to);
         }
-        self.ready = Some(sealed);
+        self.ready.push_back(sealed);
     }
 }
 
@@ -270,7 +642,13 @@ mod tests {
 
     impl World {
         fn new(committed: Option<u64>, rerun: Option<(u64, u64)>, rows_max: usize) -> World {
-            let rerun = rerun.map(|(from, to)| Intent { from, to, server_started: 1 });
+            let rerun = rerun.map(|(from, to)| Intent {
+                from,
+                to,
+                server_started: 1,
+                stored: vec![],
+                rejected_to: None,
+            });
             let part = Part { topic: Arc::from("t"), number: 0 };
             let bound = Bound { rows_max, bytes_max: 1 << 20 };
             let tables = Arc::new(Tables::load(&[]).unwrap());
@@ -297,7 +675,7 @@ mod tests {
         }
 
         fn ready(&self) -> Option<(u64, u64, usize)> {
-            self.0.ready.as_ref().map(|batch| (batch.from, batch.to, batch.rows()))
+            self.0.ready.front().map(|batch| (batch.from, batch.to, batch.rows()))
         }
 
         fn filling(&self) -> (u64, u64, usize) {
@@ -347,7 +725,7 @@ mod tests {
         assert_eq!((world.ready(), world.filling(), world.0.is_full()), (Some((0, 2, 2)), (2, 4, 2), true));
         assert_eq!(world.0.events(), 4);
         // Room again: the full one goes on without waiting for its linger.
-        world.0.ready = None;
+        world.0.ready.clear();
         world.0.seal_when_due(Instant::now(), Duration::from_secs(3_600), false);
         assert_eq!((world.ready(), world.0.is_full()), (Some((2, 4, 2)), false));
     }
@@ -358,11 +736,11 @@ mod tests {
         assert!(world.0.is_settled());
         assert!(!world.take(3).0.is_settled());
         assert!(!world.hurry().0.is_settled());
-        let batch = world.0.ready.take().unwrap();
+        let batch = world.0.ready.pop_front().unwrap();
         world.0.flight = Some(Flight::Unread(batch));
         assert!(!world.0.is_settled());
         world.0.flight = None;
-        world.0.written(4);
+        world.0.written_to = Some(4);
         assert_eq!((world.0.is_settled(), world.0.unacknowledged()), (false, Some(4)));
         world.0.committed = Some(4);
         assert!(world.0.is_settled());

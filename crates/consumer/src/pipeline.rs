@@ -3,9 +3,11 @@
 //! Each part (partition) goes through the same four steps, one batch at a time:
 //!
 //! 1. *take*: messages are decoded, enriched and encoded into the batch as they come.
-//! 2. *prepare*: what cannot be read is kept aside; events that may be stored already are looked for.
+//! 2. *ask*: what cannot be read is kept aside; events that may be stored already are looked for.
 //! 3. *intend*: the batch's exact range is committed beside the offset it starts at. Only the owner can.
 //! 4. *write*: the rows are inserted under a token that names the range, until they are known to be stored.
+//!
+//! What comes next is decided by the part's [`Lane`], without input or output. Here its tasks are done.
 //!
 //! The commit that starts the next batch acknowledges the last one. A crash anywhere leaves an intent, which the
 //! next owner writes again; the token, or a look into the store, keeps it from being stored twice.
@@ -16,26 +18,23 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use enrich::{Enricher, Tables};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 use store::Store;
 use telemetry::Health;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::aside::{Aside, Done, Results};
+use crate::aside::{Aside, Results};
 use crate::config::Config;
 use crate::intent::Intent;
-use crate::lane::{Bound, Flight, Lane};
-use crate::source::{CommitError, Part, Polled, Source, SourceError, Taken};
-use crate::writer::Unwritten;
+use crate::lane::{Bound, Done, Lane};
+use crate::source::{Part, Polled, Source, SourceError, Taken};
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);
 /// The same when nothing is under way: a message ends the wait, so only the number of wake-ups depends on it.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// When there is nothing to follow up, a commit acknowledges the last batch after this long.
-const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// How long a part that is to be given up may take to finish what is in flight.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// After an error of the source.
@@ -175,31 +174,17 @@ impl Pipeline {
         for lane in self.lanes.values_mut() {
             lane.bound = bound;
             lane.seal_when_due(now, linger, hurry);
-            lane.pause_when_full(source, stop);
+            if let Some(paused) = lane.pause(stop) {
+                source.pause(&lane.batch.part, paused);
+            }
         }
-        for (part, lane) in self.lanes.iter_mut().filter(|(_, lane)| lane.retry_at <= now) {
-            lane.flight = match lane.flight.take() {
-                None => match lane.ready.take() {
-                    Some(batch) => Some(self.aside.prepare(lane, source, batch)),
-                    None => {
-                        let idle = hurry || now.duration_since(lane.written_at) >= IDLE_COMMIT_AFTER;
-                        if let Some(offset) = lane.unacknowledged().filter(|_| idle) {
-                            commit(source, part, lane, offset, "");
-                        }
-                        None
-                    }
-                },
-                Some(Flight::Unread(batch)) => Some(self.aside.prepare(lane, source, batch)),
-                Some(Flight::Intending { batch, intent, again }) => {
-                    match commit(source, part, lane, intent.from, &intent.to_string()) {
-                        true => Some(self.aside.write(lane, batch, intent, again)),
-                        false => Some(Flight::Intending { batch, intent, again }),
-                    }
-                }
-                Some(Flight::Unwritten(sealed, bill)) => Some(self.aside.write_again(lane, *sealed, bill)),
-                under_way => under_way,
-            };
-            if lane.retry_at > now {
+        for lane in self.lanes.values_mut() {
+            let retry_at = lane.retry_at;
+            while let Some(task) = lane.next(Instant::now(), hurry) {
+                let Some(done) = self.aside.perform(lane, source, task) else { break };
+                lane.done(&mut self.enricher, done, Instant::now());
+            }
+            if lane.retry_at != retry_at {
                 // What failed just now may have taken seconds: the source is polled before another part is tried.
                 break;
             }
@@ -208,58 +193,38 @@ impl Pipeline {
 
     /// Takes up what a task came to.
     fn follow_up(&mut self, part: &Part, epoch: u64, result: Done) {
-        let Some(lane) = self.lanes.get_mut(part).filter(|lane| lane.epoch == epoch) else { return };
-        lane.flight = match (lane.flight.take(), result) {
-            (Some(Flight::Preparing(mut batch)), Done::Prepared(Ok(prepared))) => {
-                batch.settle(&mut self.enricher, &prepared.stored);
-                // A range that was intended before keeps its note: it says which server may have its rows.
-                let before = lane.rerun.take_if(|intent| intent.to == batch.to);
-                let server_started = before.map_or(prepared.server_started, |intent| intent.server_started);
-                let intent = Intent { from: batch.from, to: batch.to, server_started };
-                Some(Flight::Intending { batch, intent, again: before.is_some() })
-            }
-            (Some(Flight::Preparing(batch)), Done::Prepared(Err(cause))) => {
-                lane.failed(format!("clickhouse cannot be asked: {cause}"));
-                Some(Flight::Unread(batch))
-            }
-            (Some(Flight::Writing(bill)), Done::Written(Ok(unverified))) => {
-                counter!("consumer_stored_events_total").increment(bill.counts.stored);
-                counter!("consumer_duplicate_events_total").increment(bill.counts.duplicate);
-                counter!("consumer_dead_lettered_events_total").increment(bill.counts.dead);
-                counter!("consumer_unverified_batches_total").increment(unverified);
-                counter!("consumer_batches_total").increment(1);
-                histogram!("consumer_write_seconds").record(bill.since.elapsed().as_secs_f64());
-                lane.written(bill.to);
-                None
-            }
-            (Some(Flight::Writing(bill)), Done::Written(Err(unwritten))) => {
-                let Unwritten { sealed, cause } = *unwritten;
-                counter!("consumer_insert_retries_total", "class" => cause.class()).increment(1);
-                lane.failed(cause.to_string());
-                Some(Flight::Unwritten(Box::new(sealed), bill))
-            }
-            (flight, _) => flight,
-        };
+        if let Some(lane) = self.lanes.get_mut(part).filter(|lane| lane.epoch == epoch) {
+            lane.done(&mut self.enricher, result, Instant::now());
+        }
     }
 
     /// Finishes what is being written of parts that go to another owner, within a bound, and lets them go. What is
     /// not finished the next owner finds as an intent.
     fn give_up(&mut self, source: &mut dyn Source, done: &Results, parts: &[Part]) {
         let deadline = Instant::now() + RELEASE_WAIT;
-        let writing = |lanes: &HashMap<Part, Lane>| {
-            let is_writing = |lane: &Lane| matches!(lane.flight, Some(Flight::Writing(_)));
-            parts.iter().any(|part| lanes.get(part).is_some_and(is_writing))
-        };
-        while writing(&self.lanes) {
+        loop {
+            for part in parts {
+                let Some(lane) = self.lanes.get_mut(part) else { continue };
+                while lane.under_way().is_some()
+                    && let Some(task) = lane.next(Instant::now(), false)
+                {
+                    let Some(done) = self.aside.perform(lane, source, task) else { break };
+                    lane.done(&mut self.enricher, done, Instant::now());
+                }
+            }
+            if !parts.iter().any(|part| self.lanes.get(part).is_some_and(Lane::is_writing)) {
+                break;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok((part, epoch, result)) = done.recv_timeout(left) else { break };
             self.follow_up(&part, epoch, result);
         }
         for part in parts {
-            let Some(mut lane) = self.lanes.remove(part) else { continue };
-            let written = !matches!(lane.flight, Some(Flight::Writing(_) | Flight::Unwritten(..)));
-            if let Some(offset) = lane.unacknowledged().filter(|_| written) {
-                commit(source, part, &mut lane, offset, "");
+            let Some(lane) = self.lanes.remove(part) else { continue };
+            if let Some(offset) = lane.unacknowledged().filter(|_| !lane.is_intended())
+                && let Err(cause) = source.commit(part, offset, "")
+            {
+                warn!(%cause, partition = part.number, "the next owner will look at the last batch again");
             }
         }
         source.release(parts);
@@ -287,26 +252,6 @@ impl Pipeline {
                 health.set("consumer", Err(&format!("partition {} stands still: {why}", part.number)));
             }
             (None, None) => health.set("consumer", Ok(())),
-        }
-    }
-}
-
-/// Commits; when that fails the part waits. Being fenced alone drops nothing: while a group is rearranged, commits
-/// are refused for parts that stay, too. Nothing is written without the commit, and a part that is gone is lost.
-fn commit(source: &mut dyn Source, part: &Part, lane: &mut Lane, offset: u64, note: &str) -> bool {
-    match source.commit(part, offset, note) {
-        Ok(()) => {
-            lane.committed = Some(offset);
-            lane.went_well();
-            true
-        }
-        Err(cause) => {
-            if let CommitError::Fatal(_) = cause {
-                error!(%cause, partition = part.number, "commit refused");
-            }
-            counter!("consumer_commit_retries_total").increment(1);
-            lane.failed(format!("commit: {cause}"));
-            false
         }
     }
 }

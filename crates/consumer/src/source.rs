@@ -135,6 +135,12 @@ pub trait Source: Send {
     /// Stops or restarts handing over messages of a part; they stay where they are.
     fn pause(&mut self, part: &Part, paused: bool);
 
+    /// Hands over the messages of a part from `offset` on, which is not before the last commit, once more.
+    ///
+    /// # Errors
+    /// When that cannot be done now: the part must not be taken any further until it is.
+    fn rewind(&mut self, part: &Part, offset: u64) -> Result<(), SourceError>;
+
     /// Gives up parts after [`Polled::Revoked`].
     fn release(&mut self, parts: &[Part]);
 

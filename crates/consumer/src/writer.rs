@@ -1,41 +1,90 @@
-//! Writes one batch: each month's block under a token of its own. Every call is one attempt; the pipeline waits and
-//! calls again until the batch is known to be stored, since passing what cannot be written would lose it.
+//! Writes one batch exactly once: what to do next, and what an answer means. Does nothing itself.
+//!
+//! Each month's block goes under a token that names the exact range. When it is not known what became of it, by a
+//! lost reply, a crash of ours or of the server, the next step is to look; then:
+//!
+//! * nothing is there: send it, under the same token. Then look again, since a server that was killed may have noted
+//!   the token without the rows. Rows missing then go under another token, one that fills no views, because the same
+//!   insert sent again has passed its rows on to the views; a view missing then is filled by itself.
+//! * it is there, and the server is the one it was sent to: send it again all the same. That changes nothing where
+//!   it is and completes views that may still be filling, under their own tokens. Then look.
+//! * it is there, from a server that was started since: the end of its log of tokens may be lost, so it is not sent
+//!   again. Nothing of it is under way any more either, so the views that lack it can be filled at once.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use store::{InsertError, Range, Store, StoreError};
+use store::{InsertError, StoreError, Traces};
 
-use crate::batch::EventId;
 use crate::source::Part;
 
-/// A batch that is about to be written.
+/// A batch that is being written.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct Writing {
     /// Where it comes from.
     pub part: Part,
     /// First offset.
     pub from: u64,
     /// Past the last offset.
     pub to: u64,
-    /// Month and the block's bytes, which every attempt sends unchanged. Those that are stored are gone from here.
-    pub blocks: Vec<(u32, Bytes)>,
-    /// When the server was started that the first attempt went to, Unix seconds.
+    /// What is left of it, each block's bytes as every attempt sends them.
+    pub blocks: Vec<Sealed>,
+    /// When the server was started that the first attempt went to, Unix seconds, as the intent says.
     pub server_started: i64,
+    /// Months that are stored, here or by an earlier owner.
+    pub stored: Vec<u32>,
+    /// Blocks that the server turned out not to take: the number of each and why.
+    pub rejected: Vec<(u32, String)>,
+    /// Why the server does not take a block with more than one row, of which it has nothing.
+    pub refused: Option<String>,
+    /// Blocks of which it could not be made sure that the views have them.
+    pub unverified: u64,
     /// An attempt may have been made, here or by an earlier owner: look before sending.
-    pub uncertain: bool,
+    uncertain: bool,
+    /// When the intent was committed.
+    intended_at: Instant,
+    step: Step,
     /// How many tokens the server turned out to know without their rows.
-    pub burnt: u32,
+    burnt: u32,
+    fills: u32,
+    /// The server said that it does not take the block.
+    rejection: Option<String>,
+    /// The server that the intent has to name before anything is sent to it.
+    rename: Option<i64>,
 }
 
-/// An attempt that did not end with everything stored.
+/// Rows of one month, finished.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The month.
+    pub month: u32,
+    /// 0 when the block has all rows of its month; else it has one row, and this is its number in its message.
+    pub number: u32,
+    /// The block.
+    pub bytes: Bytes,
+}
+
+#[derive(Debug, PartialEq)]
+enum Step {
+    Look,
+    Send,
+    Check,
+    Fill(Vec<String>),
+}
+
+/// What a batch that is being written needs next.
 #[derive(Debug)]
-pub struct Unwritten {
-    /// What is left of the batch.
-    pub sealed: Sealed,
-    /// Why.
-    pub cause: WriteError,
+pub enum Next {
+    /// The intent must name this server, and these months as stored, before more is sent.
+    Rename(i64),
+    /// What does the server have of the batch's rows of this month?
+    Look(u32),
+    /// To be inserted under the token.
+    Insert(String, Bytes),
+    /// To be filled under the token: a month's rows into a view.
+    Fill(u32, String, String),
+    /// All is stored, or known to be rejected.
+    Nothing,
 }
 
 /// Why a block is not known to be stored.
@@ -47,9 +96,6 @@ pub enum WriteError {
     /// The server could not be asked what it has.
     #[error("cannot look for a batch: {0}")]
     Ask(#[from] StoreError),
-    /// It noted the token and died before it had the rows. Another token will do.
-    #[error("clickhouse knows the token of a batch without its rows")]
-    Burnt,
 }
 
 impl WriteError {
@@ -63,104 +109,173 @@ impl WriteError {
     }
 }
 
-/// How far two readings of a server's start may lie apart: it is worked out from an uptime in whole seconds.
+/// How far two readings of a server's start may lie apart: it is worked out from an uptime in whole seconds. A server
+/// that is back sooner was killed, and not its machine: then the log of tokens is whole.
 const START_TOLERANCE_S: i64 = 2;
 /// Tokens that are tried in place of burnt ones. Rows that are still not seen then have expired already.
 const BURNT_MAX: u32 = 3;
+/// How often a view is filled that still lacks the batch afterwards.
+const FILLS_MAX: u32 = 3;
+/// An intent older than this may have been taken over: look before sending. Less than the time after which a group
+/// gives the parts of a silent member to another.
+const INTENT_FRESH: Duration = Duration::from_secs(5);
 
-/// Stores every row of the batch exactly once, or says what is left. Returns how many blocks were found stored by a
-/// server that was started since: views behind them may lack them.
-///
-/// # Errors
-/// With what is left, to be written again.
-pub async fn write(store: &Store, mut sealed: Sealed) -> Result<u64, Box<Unwritten>> {
-    let mut unverified = 0;
-    while let Some((month, block)) = sealed.blocks.last() {
-        match write_block(store, &sealed, *month, block).await {
-            Ok(Stored::Surely) => _ = sealed.blocks.pop(),
-            Ok(Stored::Before) => {
-                unverified += 1;
-                sealed.blocks.pop();
+impl Writing {
+    /// A batch whose intent was committed at `intended_at`; `again` when an earlier owner intended the same.
+    pub fn new(
+        part: Part,
+        range: (u64, u64),
+        blocks: Vec<Sealed>,
+        server_started: i64,
+        again: bool,
+        intended_at: Instant,
+    ) -> Self {
+        let step = if again { Step::Look } else { Step::Send };
+        Writing {
+            part,
+            from: range.0,
+            to: range.1,
+            blocks,
+            server_started,
+            stored: Vec::new(),
+            rejected: Vec::new(),
+            refused: None,
+            unverified: 0,
+            uncertain: again,
+            intended_at,
+            step,
+            burnt: 0,
+            fills: 0,
+            rejection: None,
+            rename: None,
+        }
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, now: Instant) -> Next {
+        let Some(sealed) = self.blocks.last() else { return Next::Nothing };
+        if let Some(started) = self.rename {
+            return Next::Rename(started);
+        }
+        if !self.uncertain && now.duration_since(self.intended_at) > INTENT_FRESH {
+            (self.uncertain, self.step) = (true, Step::Look);
+        }
+        let Sealed { month, number, bytes } = sealed;
+        match &self.step {
+            // Single rows are not told apart by their range: they rest on the token alone.
+            Step::Look | Step::Check if *number > 0 => Next::Insert(self.token(sealed), bytes.clone()),
+            Step::Look | Step::Check => Next::Look(*month),
+            Step::Send => Next::Insert(self.token(sealed), bytes.clone()),
+            Step::Fill(views) => match views.last() {
+                Some(view) => {
+                    let token = format!("{}/view/{view}/{}", self.name(sealed), self.fills);
+                    Next::Fill(*month, view.clone(), token)
+                }
+                None => Next::Look(*month),
+            },
+        }
+    }
+
+    /// The intent names the server now.
+    pub fn renamed(&mut self) {
+        if let Some(started) = self.rename.take() {
+            self.server_started = started;
+        }
+    }
+
+    /// What the server has of the block.
+    pub fn looked(&mut self, traces: Traces) {
+        let restarted = (traces.started - self.server_started).abs() > START_TOLERANCE_S;
+        let there = traces.rows > 0;
+        // When it has the rows, it is a view that does not take them: then it stands still until that is mended.
+        self.refused = self.rejection.take().filter(|_| !there);
+        match self.step {
+            Step::Look if there && restarted => self.fill(traces.lacking),
+            Step::Look => {
+                // What is sent from here on goes to this server: the next owner must not take it for an earlier one.
+                self.rename = (restarted && !there).then_some(traces.started);
+                self.step = Step::Send;
             }
-            Err(cause) => {
-                sealed.burnt += u32::from(matches!(cause, WriteError::Burnt));
-                sealed.uncertain = true;
-                return Err(Box::new(Unwritten { sealed, cause }));
+            // Rows that were sent again and again, and that nobody sees, have expired.
+            _ if !there && self.burnt == BURNT_MAX => self.block_done(),
+            _ if !there => {
+                self.burnt += 1;
+                self.step = Step::Send;
+            }
+            _ => self.fill(traces.lacking),
+        }
+    }
+
+    /// The server took the block.
+    pub fn inserted(&mut self) {
+        let single = self.blocks.last().is_some_and(|sealed| sealed.number > 0);
+        match self.uncertain && !single {
+            true => self.step = Step::Check,
+            false => self.block_done(),
+        }
+    }
+
+    /// The server filled a view.
+    pub fn filled(&mut self) {
+        if let Step::Fill(views) = &mut self.step {
+            views.pop();
+            if views.is_empty() {
+                self.fills += 1;
+                self.step = Step::Check;
             }
         }
     }
-    Ok(unverified)
-}
 
-enum Stored {
-    /// With everything behind it.
-    Surely,
-    /// By a server that is gone, perhaps before it had filled the views.
-    Before,
-}
+    /// The last thing that was asked for failed: the next thing is to look. Only a single row that was rejected is
+    /// done with.
+    pub fn failed(&mut self, cause: &WriteError) {
+        if let (WriteError::Insert(InsertError::Reject(why)), Some(sealed)) = (cause, self.blocks.last())
+            && !matches!(self.step, Step::Fill(_))
+        {
+            let why = format!("rejected by clickhouse: {}", why.text);
+            if sealed.number > 0 {
+                self.rejected.push((sealed.number, why));
+                return self.block_done();
+            }
+            self.rejection = Some(why);
+        }
+        (self.uncertain, self.step) = (true, Step::Look);
+    }
 
-async fn write_block(store: &Store, batch: &Sealed, month: u32, block: &Bytes) -> Result<Stored, WriteError> {
-    let Sealed { part, from, to, uncertain, .. } = batch;
-    let shard = shard(store, part);
-    let range = Range { source: &part.topic, part: part.number, from: *from, to: *to, month };
-    // Rows that the same server stored are sent again all the same: it still has its deduplication log, so that is a
-    // no-op for the rows that are there and completes the views that may not be.
-    if *uncertain && store.stored(shard, &range).await? > 0 {
-        let started = store.started(shard).await?;
-        if (started - batch.server_started).abs() > START_TOLERANCE_S {
-            return Ok(Stored::Before);
+    fn fill(&mut self, lacking: Vec<String>) {
+        if lacking.is_empty() {
+            return self.block_done();
+        }
+        if self.fills == FILLS_MAX {
+            self.unverified += 1;
+            return self.block_done();
+        }
+        self.step = Step::Fill(lacking);
+    }
+
+    fn block_done(&mut self) {
+        if let Some(sealed) = self.blocks.pop()
+            && sealed.number == 0
+        {
+            self.stored.push(sealed.month);
+        }
+        (self.burnt, self.fills) = (0, 0);
+        self.step = if self.uncertain { Step::Look } else { Step::Send };
+    }
+
+    /// Names exactly what is sent: the same token with other rows would drop them in silence.
+    fn token(&self, sealed: &Sealed) -> String {
+        match self.burnt {
+            0 => self.name(sealed),
+            burnt => format!("{}/rows/{burnt}", self.name(sealed)),
         }
     }
-    store.insert(shard, &token(batch, month), block).await?;
-    // A server that is killed may have noted the token but not the rows: then its yes means nothing.
-    if *uncertain && batch.burnt < BURNT_MAX && store.stored(shard, &range).await? == 0 {
-        return Err(WriteError::Burnt);
+
+    fn name(&self, sealed: &Sealed) -> String {
+        let Writing { part, from, to, .. } = self;
+        let single = if sealed.number > 0 { format!("/{}", sealed.number) } else { String::new() };
+        format!("{}/{}/{from}-{to}/{}{single}", part.topic, part.number, sealed.month)
     }
-    Ok(Stored::Surely)
-}
-
-/// What must be known before a batch is intended.
-#[derive(Debug)]
-pub struct Prepared {
-    /// When the server that will be written to was started, Unix seconds.
-    pub server_started: i64,
-    /// Which of the held events are stored, apart from those of the batch's own range (an earlier attempt's).
-    pub stored: HashSet<EventId>,
-}
-
-/// Asks the store about a batch: `[range.0, range.1)` of `part`, and its events that may be stored already.
-///
-/// # Errors
-/// When the store cannot be asked.
-pub async fn prepare(
-    store: &Store,
-    part: &Part,
-    range: (u64, u64),
-    held: &[(EventId, i64)],
-) -> Result<Prepared, StoreError> {
-    let shard = shard(store, part);
-    let server_started = store.started(shard).await?;
-    let mut stored = HashSet::new();
-    for held in held.chunks(IDS_PER_QUERY) {
-        // The month is the row's own and not of a range's question.
-        let own = Range { source: &part.topic, part: part.number, from: range.0, to: range.1, month: 0 };
-        stored.extend(store.stored_ids(shard, &own, held).await?);
-    }
-    Ok(Prepared { server_started, stored })
-}
-
-/// Asked for at once: the query stays well below `max_query_size` (256 KiB).
-const IDS_PER_QUERY: usize = 4_000;
-
-fn shard(store: &Store, part: &Part) -> usize {
-    part.number as usize % store.shards()
-}
-
-/// Names exactly what is sent: the same token with other rows would drop them in silence.
-fn token(batch: &Sealed, month: u32) -> String {
-    let Sealed { part, from, to, burnt, .. } = batch;
-    let again = if *burnt > 0 { format!("/{burnt}") } else { String::new() };
-    format!("{}/{}/{from}-{to}/{month}{again}", part.topic, part.number)
 }
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);

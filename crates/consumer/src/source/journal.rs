@@ -210,6 +210,21 @@ impl Source for JournalSource {
         }
     }
 
+    fn rewind(&mut self, part: &Part, offset: u64) -> Result<(), SourceError> {
+        let Some(lane) = self.lane(part) else {
+            return Err(SourceError { what: "the journal has gone on".to_owned(), retry: true });
+        };
+        let position = lane.done_before(offset);
+        lane.reader.seek(position).map_err(|cause| SourceError {
+            what: format!("journal {}: {cause}", part.number),
+            retry: true,
+        })?;
+        // Frames of the next edge id are read again, too.
+        lane.stash.clear();
+        lane.taken = offset.saturating_sub(1);
+        Ok(())
+    }
+
     /// Journals are never revoked: nobody else can read them.
     fn release(&mut self, _: &[Part]) {}
 

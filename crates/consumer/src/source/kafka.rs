@@ -115,6 +115,10 @@ impl Source for KafkaSource {
         }
     }
 
+    fn rewind(&mut self, part: &Part, offset: u64) -> Result<(), SourceError> {
+        Ok(self.consumer.seek(part.number, offset)?)
+    }
+
     fn release(&mut self, parts: &[Part]) {
         let partitions: Vec<u32> = parts.iter().map(|part| part.number).collect();
         partitions.iter().for_each(|partition| _ = self.parts.remove(partition));

@@ -151,7 +151,7 @@ fn an_intended_stretch_is_written_once_whatever_is_left_of_it() {
         let counted = consume(vec![reader], &dir.path().join("dead.jsonl"), &store).finish();
         assert_eq!(counted.dead, 0, "{case}");
         ledger.check_rows(&store);
-        crate::law::check_views(&store, 0);
+        crate::law::check_views(&store);
     }
 }
 
@@ -192,5 +192,5 @@ fn an_intent_at_the_start_of_a_second_stretch_is_found() {
     let counted = consume(vec![reader], &dead, &store).finish();
     assert_eq!((counted.stored, counted.unverified), (13, 0), "ten again under their token, three new");
     ledger.check_rows(&store);
-    crate::law::check_views(&store, 0);
+    crate::law::check_views(&store);
 }

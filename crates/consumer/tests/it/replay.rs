@@ -39,5 +39,5 @@ fn an_event_that_comes_again_is_a_duplicate() {
     let second = running.finish();
     assert_eq!((second.stored, second.duplicate), (3, 3));
     topic.ledger.check_rows(&store);
-    crate::law::check_views(&store, 0);
+    crate::law::check_views(&store);
 }

@@ -185,6 +185,10 @@ impl<S: Source> Source for Watched<S> {
         self.inner.pause(part, paused);
     }
 
+    fn rewind(&mut self, part: &Part, offset: u64) -> Result<(), SourceError> {
+        self.inner.rewind(part, offset)
+    }
+
     fn release(&mut self, parts: &[Part]) {
         self.inner.release(parts);
     }
