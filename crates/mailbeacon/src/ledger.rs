@@ -139,9 +139,13 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
     let spans = runtime.block_on(rows::spans(&store, from_ms, args.to, args.edge))?;
     let programs = Programs::ask(settings, &args.metrics);
     let mut notes = programs.notes(with_kafka);
-    let (mut evidence, waiting) = match with_kafka {
-        true => waiting::look(settings)?,
-        false => (Evidence { complete: true, ..Evidence::default() }, None),
+    let (mut evidence, waiting) = match with_kafka.then(|| waiting::look(settings)) {
+        Some(Ok((evidence, waiting))) => (evidence, Some(waiting)),
+        Some(Err(cause)) => {
+            notes.push(format!("kafka cannot be asked what waits there: {cause:#}"));
+            (Evidence::default(), None)
+        }
+        None => (Evidence { complete: true, ..Evidence::default() }, None),
     };
     notes.extend(waiting.iter().flat_map(Waiting::notes));
     let dead_letters = match find::dead_letters(settings, from_ms, args.to, &mut evidence) {

@@ -53,7 +53,7 @@ impl Waiting {
 }
 
 /// Reads what the consumer's group has not committed. What it is just writing is among it.
-pub fn look(settings: &Settings) -> anyhow::Result<(Evidence, Option<Waiting>)> {
+pub fn look(settings: &Settings) -> anyhow::Result<(Evidence, Waiting)> {
     let config = settings.kafka();
     let stretches = kafka::uncommitted(&config, &settings.consumer.group, WAIT)?;
     let whole = kafka::whole(&config, WAIT)?;
@@ -80,5 +80,5 @@ pub fn look(settings: &Settings) -> anyhow::Result<(Evidence, Option<Waiting>)> 
         ControlFlow::Continue(())
     })?;
     let complete = evidence.complete;
-    Ok((evidence, Some(Waiting { partitions, events, complete })))
+    Ok((evidence, Waiting { partitions, events, complete }))
 }

@@ -25,7 +25,7 @@ fn a_bad_setting_is_named() {
         ("edge.workers=-1", "edge.workers"),
         ("edge.wrokers=1", "wrokers"),
         ("egde.workers=1", "egde"),
-        ("edge.listen=8080", "edge.listen = 8080: expected an address"),
+        ("edge.listen=8080", "edge.listen = \"8080\": expected an address"),
         ("edge.listen=here", "edge.listen = \"here\": expected an address"),
         ("edge.workers", "--set edge.workers"),
         ("consumer.group=", "consumer.group"),

@@ -6,6 +6,7 @@ mod browser;
 mod cli;
 mod deploy;
 mod http;
+mod law;
 mod ledger;
 mod outage;
 mod program;

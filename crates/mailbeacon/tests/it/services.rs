@@ -7,13 +7,13 @@ use link::Keys;
 use crate::program::{command, refuses, says};
 
 /// Settings for the servers that all tests here share, with a database and a topic of one's own.
-struct Servers {
-    database: String,
+pub struct Servers {
+    pub database: String,
     settings: Vec<String>,
 }
 
 impl Servers {
-    fn new(name: &str) -> Servers {
+    pub fn new(name: &str) -> Servers {
         let database = testkit::database(name);
         let settings = vec![
             format!("clickhouse.url={}", testkit::clickhouse().http_url()),
@@ -27,8 +27,14 @@ impl Servers {
         Servers { database, settings }
     }
 
+    /// What one of them is set to.
+    pub fn setting(&self, name: &str) -> &str {
+        let found = self.settings.iter().find_map(|setting| setting.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("no {name}"))
+    }
+
     /// The command with these settings, and with `more` of them, which win.
-    fn args<'a>(&'a self, more: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+    pub fn args<'a>(&'a self, more: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
         let settings = self.settings.iter().map(String::as_str).chain(more.iter().copied());
         settings.flat_map(|setting| ["--set", setting]).chain(command.iter().copied()).collect()
     }
@@ -51,7 +57,7 @@ fn migrate_makes_what_is_missing_and_doctor_sees_it() {
     assert!(second.contains("is there") && second.contains("schema is up to date"), "{second}");
 
     let well = says(dir, &servers.args(&[], &["doctor"]));
-    assert_eq!(well.lines().filter(|line| line.starts_with("ok ")).count(), 6, "{well}");
+    assert_eq!(well.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{well}");
     assert!(!well.contains("FAIL"), "{well}");
     for (wrong, named) in [
         ("clickhouse.url=http://127.0.0.1:1", "FAIL  clickhouse"),
