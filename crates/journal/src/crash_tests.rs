@@ -13,6 +13,8 @@ use tokio::runtime::Runtime;
 use self::promises::{Broken, Promises, Seen, ensure};
 use crate::disk::{Disk, Op};
 use crate::power::{Power, Rng};
+use crate::scan::Scan;
+use crate::segment::{HEADER_BYTES, Segment};
 use crate::{Class, JournalError, Log, Options, Position, Reader, Shed, Stats, Sync};
 
 /// How many schedules are run.
@@ -69,16 +71,30 @@ struct Tally {
     new_edges: u64,
     torn_bytes: u64,
     bad_frames: u64,
+    rotted: u64,
 }
 
 impl Tally {
     fn saw_everything(&self) {
         let Tally { kills, power_losses, deaths_in_a_step, opens_refused, failed, shed, .. } = self;
-        let Tally { checkpoints_refused, holds, new_edges, torn_bytes, bad_frames, .. } = self;
+        let Tally { checkpoints_refused, holds, new_edges, torn_bytes, bad_frames, rotted, .. } = self;
         let crashes = [kills, power_losses, deaths_in_a_step, opens_refused, failed];
-        let others = [checkpoints_refused, holds, new_edges, torn_bytes, bad_frames];
+        let others = [checkpoints_refused, holds, new_edges, torn_bytes, bad_frames, rotted];
         assert!(crashes.into_iter().chain(others).chain(shed).all(|count| *count > 20), "{self:#?}");
     }
+}
+
+/// The number of the frame that the byte at `at` belongs to.
+fn frame_at(path: &Path, segment: &Segment, at: u64) -> std::io::Result<Option<u64>> {
+    let (file, mut scan) = (std::fs::File::open(path)?, Scan::default());
+    scan.place(HEADER_BYTES, segment.first_seq.saturating_sub(1));
+    while let Some(found) = scan.peek(&file, crate::frame::seed(segment.edge_id), segment.end)? {
+        if (scan.offset..scan.offset + found.bytes as u64).contains(&at) {
+            return Ok(Some(found.seq));
+        }
+        scan.pass(&found);
+    }
+    Ok(None)
 }
 
 struct Outcome {
@@ -187,7 +203,33 @@ impl Schedule<'_> {
                 break;
             }
         }
-        self.last_life()
+        let rotted = if self.rng.chance(4) { self.rot()? } else { None };
+        self.last_life(rotted)
+    }
+
+    /// Damages a byte of a segment, and returns the number of the frame that it was in, if that was certain to
+    /// be read.
+    fn rot(&mut self) -> Result<Option<u64>, Broken> {
+        let segments = std::fs::read_dir(&self.options.dir).into_iter().flatten().flatten();
+        let mut segments: Vec<_> = segments
+            .filter_map(|entry| {
+                let segment = Segment::from_name(entry.file_name().to_str()?)?;
+                let end = entry.metadata().ok().filter(|data| data.len() > 0)?.len();
+                Some(Segment { end, ..segment })
+            })
+            .collect();
+        segments.sort_by_key(|segment| segment.first_seq);
+        let Some(index) = (segments.len() as u64).checked_sub(1).map(|last| self.rng.below(last + 1)) else {
+            return Ok(None);
+        };
+        let segment = &segments[index as usize];
+        let (path, at, bits) =
+            (segment.path(&self.options.dir), self.rng.below(segment.end), 1 << self.rng.below(8));
+        let hit = frame_at(&path, segment, at).map_err(|error| error.to_string())?;
+        self.power.rot(&path, at as usize, bits).map_err(|error| error.to_string())?;
+        self.promises.damaged = true;
+        self.said.push(format!("byte {at} of {} rots, in {hit:?}", path.display()));
+        Ok(hit.filter(|seq| self.promises.rotted(segment.edge_id, *seq)))
     }
 
     /// One life, to its end or its death.
@@ -260,7 +302,8 @@ impl Schedule<'_> {
             84..87 => self.flush(life),
             87..90 => self.append_by_class(life),
             90..93 if life.sync == Sync::Fsync => self.hold(life),
-            90..96 => {
+            93..95 => self.trouble(life),
+            90..97 => {
                 self.refuse(&life.disk.clone());
                 life.refusing = true;
                 Ok(())
@@ -463,7 +506,11 @@ impl Schedule<'_> {
         self.say(format!("flush: {flushed:?}"));
         let healthy = !life.refusing && !life.disk.faults.dead();
         ensure!(flushed.is_ok() || !healthy, "flush failed on a healthy disk: {flushed:?}");
-        self.settle(life)
+        self.settle(life)?;
+        if flushed.is_ok() {
+            self.promises.synced();
+        }
+        Ok(())
     }
 
     /// Stops the committer before one of its operations, lives on, and lets it go.
@@ -493,12 +540,32 @@ impl Schedule<'_> {
             }
             if self.rng.chance(4) {
                 self.say("die with the committer held".into());
-                faults.die();
+                faults.die_in(0, 0);
             }
         }
         faults.hold_committer(None);
         life.held = false;
         self.settle(life)
+    }
+
+    /// Something fails, is tried again, and dies at it.
+    fn trouble(&mut self, life: &mut Life) -> Result<(), Broken> {
+        self.refuse(&life.disk.clone());
+        life.refusing = true;
+        for last in [false, true] {
+            match self.rng.below(3) {
+                0 => self.append_some(life).and_then(|()| self.settle(life)),
+                _ => self.checkpoint(life),
+            }?;
+            life.disk.faults.heal();
+            if !last && self.rng.chance(2) {
+                let (ops, partial) = (self.rng.below(8), self.rng.below(2000));
+                self.say(format!("heal, and die in {ops} operations after {partial} bytes"));
+                life.disk.faults.die_in(ops as usize, partial as usize);
+            }
+        }
+        life.refusing = false;
+        Ok(())
     }
 
     fn end(&mut self, mut life: Life) -> Result<(), Broken> {
@@ -522,7 +589,7 @@ impl Schedule<'_> {
         } else {
             if ending > 1 {
                 self.say("die".into());
-                faults.die();
+                faults.die_in(0, 0);
             } else {
                 self.flush(&mut life)?;
             }
@@ -545,7 +612,7 @@ impl Schedule<'_> {
     }
 
     /// On a healthy disk everything promised is there, and the journal goes on.
-    fn last_life(&mut self) -> Result<(), Broken> {
+    fn last_life(&mut self, rotted: Option<u64>) -> Result<(), Broken> {
         let disk = || Disk { power: Some(self.power.clone()), ..Disk::default() };
         let (disk, again) = (disk(), disk());
         let mut life = self.open(disk, false)?.ok_or("a healthy journal does not open")?;
@@ -556,6 +623,12 @@ impl Schedule<'_> {
         self.settle(&mut life)?;
         self.read(&mut life, Some(usize::MAX))?;
         self.account(&life)?;
+        if let Some(rotted) = rotted.filter(|seq| *seq > self.promises.checkpoint_seq()) {
+            self.tally.rotted += 1;
+            let stats = life.log.stats();
+            // At the tail it was cut off, elsewhere it was passed by.
+            ensure!(stats.bad_frames + stats.torn_bytes > 0, "frame {rotted} is gone, and not counted");
+        }
         self.checkpoint(&mut life)?;
         self.promises.ended(false);
         drop(life);

@@ -41,8 +41,10 @@ impl Faults {
         }
         if std::thread::current().name() == Some("journal-sync") {
             plan.hold_committer = plan.hold_committer.map(|ops| ops.saturating_sub(1));
-            while plan.hold_committer == Some(0) {
+            if plan.hold_committer == Some(0) {
                 self.held.notify_one();
+            }
+            while plan.hold_committer == Some(0) {
                 plan = self.changed.wait(plan).unwrap_or_else(PoisonError::into_inner);
             }
         }
@@ -82,10 +84,10 @@ impl Faults {
         self.changed.notify_all();
     }
 
-    /// From now on nothing works.
-    pub fn die(&self) {
+    /// After `ops` more operations nothing works; of a write that it comes to, `partial` bytes land.
+    pub fn die_in(&self, ops: usize, partial: usize) {
         let mut plan = lock(&self.plan);
-        (plan.dead_at, plan.errno, plan.partial) = (Some(plan.seen.len()), 5, 0);
+        (plan.dead_at, plan.errno, plan.partial) = (Some(plan.seen.len() + ops), 5, partial);
     }
 
     pub fn dead(&self) -> bool {

@@ -34,6 +34,8 @@ mod fault_tests;
 mod faults;
 #[cfg(test)]
 mod power;
+#[cfg(test)]
+mod power_tests;
 
 pub use error::{JournalError, Shed, WriteError};
 pub use frame::{Class, Frame, PAYLOAD_BYTES_MAX, Position};

@@ -8,7 +8,7 @@ use crate::error::{Shed, WriteError};
 use crate::frame::{self, Class, FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, Position};
 use crate::shared::{Pending, Shared, lock};
 use crate::stats::Stats;
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 /// The writing end. Meant for one runtime of one thread: there, the requests that are ready together share one
 /// write. Dropping it writes what waits.
@@ -68,7 +68,8 @@ impl Log {
         }
     }
 
-    /// Writes what waits and waits for the disk, in page-cache mode too: for a clean end.
+    /// Writes what waits and waits for the disk: for a clean end, after which power loss costs nothing in
+    /// page-cache mode either.
     pub async fn flush(&self) -> Result<(), WriteError> {
         let (seq, waits) = {
             let pending = lock(&self.shared.pending);
@@ -79,7 +80,11 @@ impl Log {
             outcome?;
         }
         match &self.sink {
-            Sink::Here(writer) => lock(writer).sync(&self.shared).map_err(|error| WriteError::failed(&error)),
+            Sink::Here(_) => {
+                let segments = lock(&self.shared.state).segments.clone();
+                writer::sync_all(&self.shared.disk, &self.shared.dir, &segments)
+                    .map_err(|error| WriteError::failed(&error))
+            }
             Sink::Thread(_) => Ok(()),
         }
     }

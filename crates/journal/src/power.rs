@@ -7,9 +7,9 @@
 //! since its last sync any subset, each rename whole. That is less than any file system promises.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -95,6 +95,16 @@ impl Power {
             }
             Done::Removed { path } => state.change(vec![(name(path), None)]),
         }
+    }
+
+    /// Flips bits of a byte that was durable, by itself.
+    pub fn rot(&self, path: &Path, at: usize, bits: u8) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at as u64)?;
+        let bytes = [byte[0] ^ bits];
+        self.note(Done::Wrote { file: &file, bytes: &bytes, at: at as u64 });
+        file.write_all_at(&bytes, at as u64)
     }
 
     /// Nobody may have the files open. They are replaced by what a power loss may have left of them.

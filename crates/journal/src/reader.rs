@@ -30,6 +30,9 @@ pub struct Reader {
     /// Damage up to here is counted already.
     counted_seq: u64,
     checkpoint: Checkpoint,
+    /// The last checkpoint failed. It may have changed places with the one that is durable: that would be
+    /// written over next.
+    misplaced: bool,
 }
 
 impl Reader {
@@ -43,6 +46,7 @@ impl Reader {
             skip_seq: 0,
             counted_seq: 0,
             checkpoint,
+            misplaced: false,
         };
         reader.counted_seq = reader.checkpoint.seq();
         reader.place(reader.checkpoint.seq());
@@ -123,8 +127,14 @@ impl Reader {
             return Err(JournalError::Note { bytes: note.len(), max: NOTE_BYTES_MAX });
         }
         self.check(position)?;
-        Checkpoint::store(&self.shared.disk, &self.shared.dir, position, note)
-            .map_err(JournalError::io("store the checkpoint in", &self.shared.dir))?;
+        let (disk, dir) = (&self.shared.disk, &self.shared.dir);
+        if self.misplaced {
+            disk.sync_dir(dir).map_err(JournalError::io("sync", dir))?;
+        }
+        self.misplaced = true;
+        Checkpoint::store(disk, dir, position, note)
+            .map_err(JournalError::io("store the checkpoint in", dir))?;
+        self.misplaced = false;
         self.checkpoint.position = Some(position);
         self.checkpoint.note.clear();
         self.checkpoint.note.extend_from_slice(note);

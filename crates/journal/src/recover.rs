@@ -51,7 +51,8 @@ pub(crate) fn open(options: Options, disk: Disk) -> Result<(Log, Reader), Journa
     let found = Found { segments: had_segments, torn: tail.torn_bytes > 0 };
     if options.sync == Sync::Fsync && old.as_ref().is_some_and(|old| old.sync == Sync::PageCache) {
         // Before the identity says that they outlive the machine.
-        sync_all(dir, &disk, segments.iter().chain(&tail.empty))?;
+        writer::sync_all(&disk, dir, segments.iter().chain(&tail.empty))
+            .map_err(JournalError::io("sync the segments in", dir))?;
     }
     let drawn = identity::draw(&disk).map_err(JournalError::io("draw an edge id for", dir))?;
     let identity = Identity::succeed(old.clone(), found, options.sync, identity::boot_id(&disk), drawn);
@@ -187,19 +188,6 @@ fn drop_released(dir: &Path, disk: &Disk, segments: &mut VecDeque<Segment>, done
             tracing::warn!(path = %path.display(), %error, "failed to delete a journal segment");
         }
     }
-}
-
-/// Makes durable what was written in page-cache mode.
-fn sync_all<'a>(
-    dir: &Path,
-    disk: &Disk,
-    segments: impl Iterator<Item = &'a Segment>,
-) -> Result<(), JournalError> {
-    for path in segments.map(|segment| segment.path(dir)) {
-        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
-        disk.sync(&file).map_err(JournalError::io("sync", &path))?;
-    }
-    Ok(())
 }
 
 /// Where the journal ends.

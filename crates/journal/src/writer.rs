@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
+use crate::disk::Disk;
 use crate::options::Sync;
 use crate::segment::{HEADER_BYTES, Segment};
 use crate::shared::{Group, Shared, lock};
@@ -67,6 +69,23 @@ impl Writer {
         lock(&shared.state).segments.push_back(segment);
         Ok(())
     }
+}
+
+/// Makes durable what was written in page-cache mode, and that the files are there.
+pub(crate) fn sync_all<'a>(
+    disk: &Disk,
+    dir: &Path,
+    segments: impl IntoIterator<Item = &'a Segment>,
+) -> io::Result<()> {
+    for segment in segments {
+        match File::open(segment.path(dir)) {
+            Ok(file) => disk.sync(&file)?,
+            // Released meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    disk.sync_dir(dir)
 }
 
 /// Creates the file of an empty segment, durably where frames in it are to be durable.

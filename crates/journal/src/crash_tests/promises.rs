@@ -31,6 +31,11 @@ pub(super) struct Promises {
     pub damaged: bool,
 }
 
+fn brief((position, note): &(Option<Position>, Vec<u8>)) -> String {
+    let place = position.map(|position| format!("{:016x}/{}", position.edge_id, position.seq));
+    format!("{place:?} with {} x {:?}", note.len(), note.first())
+}
+
 /// A frame that was given a name.
 struct Taken {
     class: Class,
@@ -79,17 +84,27 @@ impl Promises {
         if self.checkpoints.is_empty() {
             self.checkpoints.push((None, Vec::new()));
         }
-        let expected = &self.checkpoints;
-        ensure!(expected.contains(&found), "checkpoint is {found:?}, expected one of {expected:?}");
+        let expected: Vec<_> = self.checkpoints.iter().map(brief).collect();
+        let found_brief = brief(&found);
+        ensure!(
+            self.checkpoints.contains(&found),
+            "checkpoint is {found_brief}, expected one of {expected:?}"
+        );
         // From here on the reader builds on it.
         self.checkpoints = vec![found];
         self.place = self.checkpoint_seq();
         self.highest_seq = self.place;
         if sync == Sync::Fsync {
             // What is here now is synced before it is read.
-            self.frames.values_mut().flatten().for_each(|frame| frame.sync = sync);
+            self.synced();
         }
         Ok(())
+    }
+
+    /// Everything kept so far is durable.
+    pub fn synced(&mut self) {
+        let kept = self.frames.values_mut().flatten().filter(|frame| frame.fate == Fate::Kept);
+        kept.for_each(|frame| frame.sync = Sync::Fsync);
     }
 
     pub fn checkpoint_seq(&self) -> u64 {
@@ -213,6 +228,16 @@ impl Promises {
                 frame.fate = Fate::Open;
             }
         }
+    }
+
+    /// A byte of this frame went bad. True if it had been certain to be read.
+    pub fn rotted(&mut self, edge_id: u64, seq: u64) -> bool {
+        let mut due = false;
+        for frame in self.frames.get_mut(&(seq, edge_id)).into_iter().flatten() {
+            due |= frame.fate == Fate::Kept && !frame.may_be_lost;
+            frame.may_be_lost = true;
+        }
+        due
     }
 
     pub fn lost_power(&mut self) {
