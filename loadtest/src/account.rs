@@ -1,7 +1,6 @@
 //! What the edge and the consumer themselves say became of events, from their metrics.
 
 use std::net::SocketAddr;
-use std::ops::Sub;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -36,21 +35,65 @@ pub struct Account {
     pub dropped: u64,
 }
 
-impl Account {
-    /// Asks every page.
-    pub async fn ask(pages: &[Page]) -> anyhow::Result<Account> {
-        let mut account = Account::default();
-        for page in pages {
-            let text = tokio::time::timeout(METRICS_TIMEOUT, page.get()).await;
-            let text = text.context("metrics did not come in 5 s").and_then(|text| text);
-            account.add(&text.with_context(|| format!("failed to read metrics of {}", page.host))?);
+/// Reads the pages again and again, and sums up what came since the first time.
+#[derive(Debug)]
+pub struct Meter {
+    pages: Vec<Page>,
+    /// What each page said last.
+    last: Vec<Account>,
+    /// What came since the first reading.
+    pub account: Account,
+    /// How often a program was found to count from 0 again. What it counted between the last reading and its end is
+    /// not in the account.
+    pub restarts: u64,
+}
+
+impl Meter {
+    /// Reads every page for the first time.
+    pub async fn start(pages: Vec<Page>) -> anyhow::Result<Meter> {
+        let mut last = Vec::new();
+        for page in &pages {
+            last.push(page.read().await?);
         }
-        Ok(account)
+        Ok(Meter { pages, last, account: Account::default(), restarts: 0 })
     }
 
+    /// There is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// The account by now. Where a page cannot be read, what the others say stays for the next time.
+    pub async fn read(&mut self) -> anyhow::Result<Account> {
+        for (page, last) in self.pages.iter().zip(&mut self.last) {
+            let now = page.read().await?;
+            self.restarts += u64::from(add_growth(&mut self.account, *last, now));
+            *last = now;
+        }
+        Ok(self.account)
+    }
+}
+
+/// Adds what came between two readings of a page; true when its program was started again in between.
+fn add_growth(account: &mut Account, before: Account, now: Account) -> bool {
+    let restarted = now.fields().into_iter().zip(before.fields()).any(|(now, before)| now < before);
+    let before = if restarted { Account::default() } else { before };
+    account.accepted += now.accepted - before.accepted;
+    account.stored += now.stored - before.stored;
+    account.duplicate += now.duplicate - before.duplicate;
+    account.dead += now.dead - before.dead;
+    account.dropped += now.dropped - before.dropped;
+    restarted
+}
+
+impl Account {
     /// What is accepted and not yet stored, duplicate, dead or dropped. Below 0 when events of before are stored.
     pub fn under_way(&self) -> i64 {
         self.accepted as i64 - (self.stored + self.duplicate + self.dead + self.dropped) as i64
+    }
+
+    fn fields(&self) -> [u64; 5] {
+        [self.accepted, self.stored, self.duplicate, self.dead, self.dropped]
     }
 
     fn add(&mut self, metrics: &str) {
@@ -69,22 +112,15 @@ impl Account {
     }
 }
 
-/// What came between two readings. A program that was started again counts from 0.
-impl Sub for Account {
-    type Output = Account;
-
-    fn sub(self, before: Account) -> Account {
-        Account {
-            accepted: self.accepted.saturating_sub(before.accepted),
-            stored: self.stored.saturating_sub(before.stored),
-            duplicate: self.duplicate.saturating_sub(before.duplicate),
-            dead: self.dead.saturating_sub(before.dead),
-            dropped: self.dropped.saturating_sub(before.dropped),
-        }
-    }
-}
-
 impl Page {
+    async fn read(&self) -> anyhow::Result<Account> {
+        let text = tokio::time::timeout(METRICS_TIMEOUT, self.get()).await;
+        let text = text.context("metrics did not come in 5 s").and_then(|text| text);
+        let mut account = Account::default();
+        account.add(&text.with_context(|| format!("failed to read metrics of {}", self.host))?);
+        Ok(account)
+    }
+
     async fn get(&self) -> anyhow::Result<String> {
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host);
         let (status, text) = http::ask(self.address, request.as_bytes()).await?;
@@ -108,7 +144,15 @@ mod tests {
         account.add("consumer_stored_events_total 6\nconsumer_dead_lettered_events_total 2\nnonsense");
         assert_eq!(account, Account { accepted: 10, stored: 6, duplicate: 0, dead: 2, dropped: 1 });
         assert_eq!(account.under_way(), 1);
-        let later = Account { accepted: 12, stored: 1, ..account };
-        assert_eq!(later - account, Account { accepted: 2, ..Account::default() });
+    }
+
+    #[test]
+    fn a_program_that_was_started_again_counts_from_nothing() {
+        let count = |accepted, stored| Account { accepted, stored, ..Account::default() };
+        let mut account = Account::default();
+        assert!(!add_growth(&mut account, count(10, 10), count(15, 12)));
+        assert!(add_growth(&mut account, count(15, 12), count(40, 3)));
+        assert!(!add_growth(&mut account, count(40, 3), count(41, 41)));
+        assert_eq!(account, count(46, 43));
     }
 }

@@ -104,7 +104,11 @@ fn tiles(out: &mut String, report: &Report) -> fmt::Result {
     let failed: u64 = report.errors.values().sum();
     let mut tiles = vec![
         ("", number(report.answered as f64), format!("answered, {}/s", number(report.answered_per_second))),
-        (if failed > 0 { "bad" } else { "" }, number(failed as f64), "without a proper answer".to_owned()),
+        (
+            if failed > 0 { "bad" } else { "" },
+            number(failed as f64),
+            "without a proper answer, in no latency".to_owned(),
+        ),
         ("", format!("{} ms", number(report.latency_ms.p50)), "median latency".to_owned()),
         ("", format!("{} ms", number(report.latency_ms.p99)), "99th percentile".to_owned()),
         ("", format!("{} ms", number(report.latency_ms.p99_9)), "99.9th percentile".to_owned()),
@@ -194,18 +198,21 @@ fn latency_table(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// The time axis that all plots over time share.
-fn time(report: &Report) -> Axis {
-    let timeline = &report.timeline;
-    let sent = timeline.intervals.len() as f64 * timeline.interval_seconds;
-    let seen = timeline.samples.last().map_or(0.0, |sample| sample.at_seconds);
-    Axis::linear_to("seconds since the start", sent.max(seen))
-}
-
-fn over_time(report: &Report, y: Axis, lines: Vec<Line>, described: &str) -> String {
+/// A plot from the start until `to`.
+fn over_time(report: &Report, to: f64, y: Axis, lines: Vec<Line>, described: &str) -> String {
     let warm_up = report.timeline.warm_up_seconds;
     let shaded = (warm_up > 0.0).then_some((0.0, warm_up, "warm-up"));
-    Plot { x: time(report), y, lines, shaded }.svg(described)
+    Plot { x: Axis::linear_to("seconds since the start", to), y, lines, shaded }.svg(described)
+}
+
+/// When the last answer came.
+fn sent(report: &Report) -> f64 {
+    report.timeline.intervals.len() as f64 * report.timeline.interval_seconds
+}
+
+/// When the last look behind the edge was.
+fn looked(report: &Report) -> f64 {
+    report.timeline.samples.last().map_or(0.0, |sample| sample.at_seconds)
 }
 
 /// The middle of an interval.
@@ -228,7 +235,13 @@ fn latency(out: &mut String, report: &Report) {
     };
     let lines =
         vec![line("median", |s| s.p50), line("99th percentile", |s| s.p99), line("slowest", |s| s.max)];
-    out.push_str(&over_time(report, y, lines, "median, 99th percentile and slowest latency over time"));
+    out.push_str(&over_time(
+        report,
+        sent(report),
+        y,
+        lines,
+        "median, 99th percentile and slowest latency over time",
+    ));
 }
 
 fn throughput(out: &mut String, report: &Report) {
@@ -247,7 +260,7 @@ fn throughput(out: &mut String, report: &Report) {
     }
     let high = lines.iter().flat_map(|line| &line.points).fold(0.0, |high: f64, point| high.max(point.1));
     let y = Axis::linear("requests per second", high);
-    out.push_str(&over_time(report, y, lines, "requests offered and answered over time"));
+    out.push_str(&over_time(report, sent(report), y, lines, "requests offered and answered over time"));
 }
 
 fn lag(out: &mut String, report: &Report, seen: &[&Sample]) {
@@ -257,6 +270,7 @@ fn lag(out: &mut String, report: &Report, seen: &[&Sample]) {
     let lines = vec![Line { name: format!("answered, not visible: {} at most", number(high)), points }];
     out.push_str(&over_time(
         report,
+        looked(report),
         Axis::linear("events", high),
         lines,
         "events answered and not visible over time",
@@ -271,9 +285,14 @@ fn ledger(out: &mut String, report: &Report) {
         let last = points.last()?.1;
         Some(Line { name: format!("{name} {}", number(last)), points })
     };
+    // Never both in one line: they do not count the same.
+    let stored: fn(&Sample) -> Option<u64> = match samples.iter().any(|sample| sample.visible.is_some()) {
+        true => |s| s.visible,
+        false => |s| Some(s.account?.stored),
+    };
     let lines: Vec<Line> = [
         line("answered", |s| Some(s.answered)),
-        line("stored", |s| s.visible.or(Some(s.account?.stored))),
+        line("stored", stored),
         line("duplicate", |s| Some(s.account?.duplicate)),
         line("dead", |s| Some(s.account?.dead)),
         line("dropped", |s| Some(s.account?.dropped)),
@@ -282,7 +301,13 @@ fn ledger(out: &mut String, report: &Report) {
     .flatten()
     .collect();
     let high = lines.iter().flat_map(|line| &line.points).fold(0.0, |high: f64, point| high.max(point.1));
-    out.push_str(&over_time(report, Axis::linear("events", high), lines, "the ledger over time"));
+    out.push_str(&over_time(
+        report,
+        looked(report),
+        Axis::linear("events", high),
+        lines,
+        "the ledger over time",
+    ));
     if report.account.is_none() {
         out.push_str("<p class=\"soft\">Duplicate, dead and dropped events are known to the programs' metrics: add --metrics.</p>\n");
     }

@@ -1,5 +1,6 @@
 //! What is seen while a run is under way.
 
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,13 @@ impl Live {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says what is going on, on a terminal; nothing elsewhere.
+pub fn say(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{what}");
     }
 }
 

@@ -206,7 +206,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "URL", help_heading = "What to look at")]
     pub metrics: Vec<String>,
     /// How often rows are counted and metrics read during the run, for the plots; 0 for never.
-    #[arg(long, default_value_t = 500, value_name = "MS", help_heading = "What to look at")]
+    #[arg(long, default_value_t = 250, value_name = "MS", help_heading = "What to look at")]
     pub watch_ms: u64,
     /// How long to wait for the rows at most.
     #[arg(long, default_value_t = 60_000, value_name = "MS", help_heading = "What to look at")]

@@ -13,6 +13,9 @@ const RIGHT: f64 = 18.0;
 /// Ticks on an axis, about.
 const TICKS: f64 = 6.0;
 
+/// Ticks on a logarithmic axis; with more, only those at 1, 10, 100 and so on stay.
+const RUNGS_MAX: usize = 9;
+
 /// A plot. Colours come from the page's styles `s1` to `s5`, in the order of the lines.
 #[derive(Debug)]
 pub(crate) struct Plot {
@@ -73,13 +76,17 @@ impl Axis {
         let (low, high) = if low.is_finite() { (low, high) } else { (1.0, 10.0) };
         // 1, 2 and 5 of each decade, or whole decades when there are many.
         let rungs: Vec<f64> = (-6..=8).flat_map(|e| [1.0, 2.0, 5.0].map(|by| by * 10_f64.powi(e))).collect();
-        let below = rungs.iter().rposition(|rung| *rung <= low).unwrap_or(0);
-        let above = rungs.iter().position(|rung| *rung >= high).unwrap_or(rungs.len() - 1).max(below + 1);
-        let span = &rungs[below..=above];
-        let every = if span.len() > 9 { 3 } else { 1 };
-        let shown = |i: &usize| every == 1 || (below + i).is_multiple_of(every);
-        let ticks = (0..span.len()).filter(shown).map(|i| (span[i], number(span[i]))).collect();
-        Axis { label, from: rungs[below], to: rungs[above], scale: Scale::Log, ticks }
+        let around = |rungs: &[f64]| {
+            let below = rungs.iter().rposition(|rung| *rung <= low).unwrap_or(0);
+            let above = rungs.iter().position(|rung| *rung >= high).unwrap_or(rungs.len() - 1);
+            rungs[below..=above.max(below + 1)].to_vec()
+        };
+        let fine = around(&rungs);
+        let decades: Vec<f64> = rungs.into_iter().step_by(3).collect();
+        let span = if fine.len() > RUNGS_MAX { around(&decades) } else { fine };
+        let (from, to) = (span[0], span[span.len() - 1]);
+        let ticks = span.into_iter().map(|at| (at, number(at))).collect();
+        Axis { label, from, to, scale: Scale::Log, ticks }
     }
 
     /// Where a value lies, from 0 to 1; what lies outside is drawn at the edge.
@@ -113,7 +120,7 @@ impl Plot {
         }
         write!(
             out,
-            "</p>\n<svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
+            "</p>\n<div class=\"scroll\"><svg class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
             escape(described)
         )?;
         if let Some((from, to, what)) = self.shaded {
@@ -158,8 +165,8 @@ impl Plot {
             (ABOVE + bottom) / 2.0,
             escape(self.y.label)
         )?;
-        // The first line last, so that it lies on top.
-        for (at, line) in self.lines.iter().enumerate().rev().filter(|(_, line)| !line.points.is_empty()) {
+        // The page draws each line thinner than the one before: where several lie on one another, all are seen.
+        for (at, line) in self.lines.iter().enumerate().filter(|(_, line)| !line.points.is_empty()) {
             write!(out, "<path class=\"line s{}\" d=\"", at + 1)?;
             for (i, point) in line.points.iter().enumerate() {
                 write!(out, "{}{:.1} {:.1}", if i == 0 { "M" } else { "L" }, x(point.0), y(point.1))?;
@@ -167,7 +174,7 @@ impl Plot {
             // A single point would be a path of no length: its round cap shows it.
             writeln!(out, "{}\"/>", if line.points.len() == 1 { "h0" } else { "" })?;
         }
-        out.push_str("</svg>\n");
+        out.push_str("</svg></div>\n");
         Ok(())
     }
 }
@@ -215,8 +222,8 @@ mod tests {
         assert_eq!(labels(&Axis::linear_to("", 11.5)), ["0", "2", "4", "6", "8", "10"]);
         assert_eq!(labels(&Axis::log("", [0.15, 3.0].into_iter())), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         let wide = Axis::log("", [0.05, 1_500.0].into_iter());
-        assert_eq!((wide.from, wide.to), (0.05, 2_000.0));
-        assert_eq!(labels(&wide), ["0.1", "1", "10", "100", "1,000"]);
+        assert_eq!((wide.from, wide.to), (0.01, 10_000.0));
+        assert_eq!(labels(&wide), ["0.01", "0.1", "1", "10", "100", "1,000", "10,000"]);
         assert_eq!(labels(&Axis::log("", std::iter::empty())), ["1", "2", "5", "10"]);
         assert_eq!(labels(&Axis::log("", [4.0].into_iter())), ["2", "5"]);
     }

@@ -62,6 +62,8 @@ pub struct Report {
     /// What the programs' own metrics say became of events, all traffic, since the start; absent when they were not
     /// asked or did not answer.
     pub account: Option<Account>,
+    /// How often a program was found to count from 0 again: what it counted shortly before is not in `account` then.
+    pub account_restarts: u64,
     /// `latency_ms` by quantile.
     pub latency_curve: Vec<Point>,
     /// `service_ms` by quantile.
@@ -288,6 +290,7 @@ impl Report {
             ledger_error: None,
             freshness: None,
             account: None,
+            account_restarts: 0,
             latency_curve: curve(&tally.latency),
             service_curve: curve(&tally.service),
             timeline: Timeline::new(&tally.series, plan.warm_up().as_secs_f64(), samples),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use tokio::sync::Mutex;
 
-use crate::account::Account;
+use crate::account::Meter;
 use crate::clickhouse::ClickHouse;
 use crate::cpu::{self, Used};
 use crate::crowd::Crowd;
 use crate::find_max::{Search, Step, TRIES_MAX, Verdict};
-use crate::freshness;
+use crate::freshness::{self, Probe, Seen};
 use crate::ledger::{self, COLUMNS};
 use crate::live::{self, Live};
 use crate::mint::Mint;
@@ -41,73 +42,46 @@ pub struct Ran {
 
 /// Makes one run and reports it.
 pub async fn run(options: &RunOptions) -> anyhow::Result<Ran> {
-    let (target, clickhouse, pages) = (options.target()?, options.clickhouse()?, options.pages()?);
+    let (target, clickhouse) = (options.target()?, options.clickhouse()?);
     let (crowd, mint) = (Arc::new(Crowd::load()?), Mint::load(options)?);
     let spec = spec(options, options.rate, options.duration)?;
     let plan = Arc::new(Plan::new(spec, crowd.clone(), |hit| mint.path(hit))?);
-    let probes = match options.freshness {
-        None => Vec::new(),
-        Some(per_second) => {
-            let count = (per_second * options.duration) as u64;
-            freshness::probes(&plan, &crowd, &target.host, count, |hit| mint.path(hit))?
-        }
-    };
+    let probes = (options.freshness.unwrap_or(0.0) * options.duration) as u64;
+    let probes = freshness::probes(&plan, &crowd, &target.host, probes, |hit| mint.path(hit))?;
     reach(&target, clickhouse.as_ref()).await?;
-    let account_before = Account::ask(&pages).await?;
+    let meter = Mutex::new(Meter::start(options.pages()?).await?);
 
     let start = Instant::now() + LEAD;
-    let measured_from = start + plan.warm_up();
     let live = Arc::new(Live::default());
-    let settle_max = Duration::from_millis(options.settle_ms);
-    let sending = async {
-        let load = send_in_background(&target, &plan, options.threads, start, &live);
-        let usage_before = async {
-            tokio::time::sleep_until(measured_from.into()).await;
-            usage(options)
-        };
-        let probing = async {
-            let (clickhouse, per_second) = (clickhouse.as_ref()?, options.freshness?);
-            let gap = Duration::from_secs_f64(1.0 / per_second);
-            let seen = freshness::sample(&probes, gap, measured_from, &target, &plan, clickhouse, settle_max);
-            Some(seen.await)
-        };
-        let (tally, before, seen) = tokio::join!(load, usage_before, probing);
-        let (tally, before) = (tally?, before?);
-        let mut processes = spent(options, &before, tally.answers());
-        let settled = match &clickhouse {
-            None => Ok(()),
-            Some(clickhouse) => {
-                let rows = tally.outcomes.iter().filter(|outcome| **outcome == Outcome::Answered).count();
-                let settled = ledger::settle(clickhouse, &plan, rows as u64, settle_max).await;
-                // Only now are the processes behind the edge done with this run's events, and the check's own
-                // queries are not on their account yet.
-                processes = spent(options, &before, tally.answers());
-                settled
-            }
-        };
-        anyhow::Ok((tally, seen, processes, settled))
-    };
+    let meter = (!meter.lock().await.is_empty()).then_some(&meter);
+    let every = Duration::from_millis(options.watch_ms);
+    let watch = Watch { every, clickhouse: clickhouse.as_ref(), meter };
     let samples = RefCell::default();
-    let watch = Watch {
-        every: Duration::from_millis(options.watch_ms),
+    let sending = Sending {
+        options,
+        target: &target,
         clickhouse: clickhouse.as_ref(),
-        pages: &pages,
-        before: account_before,
+        plan: &plan,
+        probes: &probes,
+        start,
+        live: &live,
     };
-    let nothing_to_watch = options.watch_ms == 0 || (clickhouse.is_none() && pages.is_empty());
-    let (tally, seen, processes, settled) = tokio::select! {
-        sent = sending => sent?,
-        () = watch.look(&live, start, &plan, &samples), if !nothing_to_watch => {
+    let sent = tokio::select! {
+        sent = sending.run() => sent?,
+        () = watch.look(&live, start, &plan, &samples), if watch.sees() => {
             unreachable!("the watch goes on until it is dropped")
         }
     };
 
-    let (samples, tally) = (samples.into_inner(), &tally);
-    let mut report = Report::new(Measured { options, plan: &plan, tally, start, samples });
+    let Sent { tally, seen, processes, settled } = sent;
+    let samples = samples.into_inner();
+    let mut report = Report::new(Measured { options, plan: &plan, tally: &tally, start, samples });
     report.freshness = seen.as_ref().map(Freshness::of);
     report.processes = processes;
-    if !pages.is_empty() {
-        report.account = Account::ask(&pages).await.ok().map(|now| now - account_before);
+    if let Some(meter) = meter {
+        let mut meter = meter.lock().await;
+        report.account = meter.read().await.ok();
+        report.account_restarts = meter.restarts;
     }
     if let Some(clickhouse) = &clickhouse {
         let checked = match settled {
@@ -122,6 +96,59 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<Ran> {
     }
     report.judge();
     Ok(Ran { report, plan, start })
+}
+
+/// A run from its first request until its rows stand still.
+struct Sending<'a> {
+    options: &'a RunOptions,
+    target: &'a Target,
+    clickhouse: Option<&'a ClickHouse>,
+    plan: &'a Arc<Plan>,
+    probes: &'a [Probe],
+    start: Instant,
+    live: &'a Arc<Live>,
+}
+
+/// What it has shown.
+struct Sent {
+    tally: Tally,
+    seen: Option<Seen>,
+    processes: Vec<Process>,
+    /// An error when the database could not be asked in time.
+    settled: anyhow::Result<()>,
+}
+
+impl Sending<'_> {
+    async fn run(&self) -> anyhow::Result<Sent> {
+        let Sending { options, target, plan, start, .. } = *self;
+        let measured_from = start + plan.warm_up();
+        let settle_max = Duration::from_millis(options.settle_ms);
+        let load = send_in_background(target, plan, options.threads, start, self.live);
+        let usage_before = async {
+            tokio::time::sleep_until(measured_from.into()).await;
+            usage(options)
+        };
+        let probing = async {
+            let (clickhouse, per_second) = (self.clickhouse?, options.freshness?);
+            let gap = Duration::from_secs_f64(1.0 / per_second);
+            let seen =
+                freshness::sample(self.probes, gap, measured_from, target, plan, clickhouse, settle_max);
+            Some(seen.await)
+        };
+        let (tally, before, seen) = tokio::join!(load, usage_before, probing);
+        let (tally, before) = (tally?, before?);
+        let mut processes = spent(options, &before, tally.answers());
+        let mut settled = Ok(());
+        if let Some(clickhouse) = self.clickhouse {
+            live::say("waiting until the rows are there and stand still");
+            let rows = tally.outcomes.iter().filter(|outcome| **outcome == Outcome::Answered).count();
+            settled = ledger::settle(clickhouse, plan, rows as u64, settle_max).await;
+            // Only now are the processes behind the edge done with this run's events, and the check's own queries
+            // are not on their account yet.
+            processes = spent(options, &before, tally.answers());
+        }
+        Ok(Sent { tally, seen, processes, settled })
+    }
 }
 
 /// Searches the highest rate that is held; `each` sees every step as it ends.

@@ -13,7 +13,7 @@ const INTERVALS_MAX: usize = 600;
 const INTERVALS: f64 = 240.0;
 
 /// Requests in an interval at the least, in the mean: fewer have no percentiles.
-const REQUESTS_PER_INTERVAL: f64 = 20.0;
+const REQUESTS_PER_INTERVAL: f64 = 100.0;
 
 /// The lengths an interval may have, in milliseconds. The last makes 240 of a day.
 const LENGTHS_MS: [u64; 14] =
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn a_run_of_any_length_has_a_bounded_number_of_intervals() {
         for (seconds, requests, interval_ms) in [
-            (0.4, 10_000, 100),
-            (24.0, 10_000, 100),
-            (24.0, 480, 1_000),
-            (30.0, 10_000, 200),
-            (600.0, 10_000, 5_000),
-            (86_400.0, 10_000, 600_000),
+            (0.4, 400, 100),
+            (24.0, 24_000, 100),
+            (24.0, 2_400, 1_000),
+            (30.0, 30_000, 200),
+            (600.0, 60_000, 5_000),
+            (86_400.0, 86_400, 600_000),
         ] {
             let mut series = Series::new(Duration::from_secs_f64(seconds), requests);
             assert_eq!(series.interval, Duration::from_millis(interval_ms), "{seconds}");

@@ -54,7 +54,8 @@ impl fmt::Display for Report {
             sends.held
         )?;
         writeln!(f, "statuses   {}", list(&self.statuses))?;
-        writeln!(f, "errors     {}", list(&self.errors))?;
+        let outside = if self.errors.is_empty() { "" } else { "  (not in the latencies)" };
+        writeln!(f, "errors     {}{outside}", list(&self.errors))?;
         for process in &self.processes {
             writeln!(f, "process    {process}")?;
         }
@@ -95,13 +96,17 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "account    {} accepted = {} stored + {} duplicate + {} dead + {} dropped + {} under way  (metrics, all \
-                 traffic)",
+                 traffic{})",
                 a.accepted,
                 a.stored,
                 a.duplicate,
                 a.dead,
                 a.dropped,
-                a.under_way()
+                a.under_way(),
+                match self.account_restarts {
+                    0 => "",
+                    _ => "; a program was started again, and what it counted just before is not in this",
+                }
             )?;
         }
         match self.valid {

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::Mutex;
 use tokio::time::sleep_until;
 
-use crate::account::{Account, Page};
+use crate::account::{Account, Meter};
 use crate::clickhouse::ClickHouse;
 use crate::ledger;
 use crate::live::Live;
@@ -22,10 +23,8 @@ pub struct Watch<'a> {
     pub every: Duration,
     /// Where the rows are.
     pub clickhouse: Option<&'a ClickHouse>,
-    /// Where the metrics are.
-    pub pages: &'a [Page],
-    /// The account before the run.
-    pub before: Account,
+    /// Reads the metrics.
+    pub meter: Option<&'a Mutex<Meter>>,
 }
 
 /// One look.
@@ -42,6 +41,11 @@ pub struct Sample {
 }
 
 impl Watch<'_> {
+    /// There is something to look at.
+    pub fn sees(&self) -> bool {
+        !self.every.is_zero() && (self.clickhouse.is_some() || self.meter.is_some())
+    }
+
     /// Adds to `samples` until dropped. Never more than one look is under way; one that takes longer than the
     /// distance delays the next.
     pub async fn look(&self, live: &Live, start: Instant, plan: &Plan, samples: &RefCell<Vec<Sample>>) {
@@ -55,9 +59,9 @@ impl Watch<'_> {
                 Some(clickhouse) => ledger::count(clickhouse, plan).await.ok(),
                 None => None,
             };
-            let account = match self.pages {
-                [] => None,
-                pages => Account::ask(pages).await.ok().map(|now| now - self.before),
+            let account = match self.meter {
+                Some(meter) => meter.lock().await.read().await.ok(),
+                None => None,
             };
             let mut samples = samples.borrow_mut();
             let at_seconds = at.saturating_duration_since(start).as_secs_f64();

@@ -79,6 +79,7 @@ fn report() -> Report {
             missing: 0,
         }),
         account: Some(Account { accepted: 150_100, stored: 150_090, duplicate: 3, dead: 2, dropped: 1 }),
+        account_restarts: 0,
         latency_curve: vec![Point { quantile: 0.0, ms: 0.05 }, Point { quantile: 0.9, ms: 0.25 }],
         service_curve: vec![Point { quantile: 0.0, ms: 0.05 }],
         timeline: Timeline {
@@ -115,7 +116,7 @@ fn the_text_says_the_same() {
         "latency    p50 0.125  p90 0.250  p99 0.500  p99.9 1.500  max 3.000 ms  (from the intended send time)\n",
         "generator  30 late by over 1 ms (0.020 %), worst 3.000 ms; 3 had to wait for a connection\n",
         "statuses   200: 119990, 302: 30000\n",
-        "errors     closed: 10\n",
+        "errors     closed: 10  (not in the latencies)\n",
         "process    edge: 10.00 µs CPU per request (1.50 s, coarse: under 2 s of CPU time), 48.0 MiB resident\n",
         "process    gone: ended during the run\n",
         "a look takes 0.1 ms, 2 failed)\n",
