@@ -74,11 +74,9 @@ fn write_page(out: &mut String, report: &Report) -> fmt::Result {
         "Lag over time",
         "Requests answered whose rows ClickHouse does not show yet: what is in the journal, in Kafka and in batches.",
     )?;
-    let seen: Vec<&Sample> =
-        report.timeline.samples.iter().filter(|sample| sample.visible.is_some()).collect();
-    match seen[..] {
-        [] => writeln!(out, "<p class=\"soft\">Not looked at: needs --clickhouse.</p>")?,
-        _ => lag(out, report, &seen),
+    match report.timeline.samples.iter().any(|sample| sample.visible.is_some()) {
+        false => writeln!(out, "<p class=\"soft\">Not looked at: needs --clickhouse.</p>")?,
+        true => lag(out, report),
     }
 
     section(
@@ -258,32 +256,30 @@ fn throughput(out: &mut String, report: &Report) {
     if timeline.intervals.iter().any(|interval| interval.failed > 0) {
         lines.push(line("failed", |i| i.failed));
     }
-    let high = lines.iter().flat_map(|line| &line.points).fold(0.0, |high: f64, point| high.max(point.1));
+    let high = lines.iter().map(|line| highest(&line.points)).fold(0.0, f64::max);
     let y = Axis::linear("requests per second", high);
     out.push_str(&over_time(report, sent(report), y, lines, "requests offered and answered over time"));
 }
 
-fn lag(out: &mut String, report: &Report, seen: &[&Sample]) {
-    let lag = |s: &Sample| s.answered.saturating_sub(s.visible.unwrap_or(0)) as f64;
-    let points: Vec<_> = seen.iter().map(|sample| (sample.at_seconds, lag(sample))).collect();
-    let high = points.iter().fold(0.0, |high: f64, point| high.max(point.1));
+fn lag(out: &mut String, report: &Report) {
+    let lag = |s: &Sample| s.visible.map_or(f64::NAN, |visible| s.answered.saturating_sub(visible) as f64);
+    let points: Vec<_> =
+        report.timeline.samples.iter().map(|sample| (sample.at_seconds, lag(sample))).collect();
+    let high = highest(&points);
     let lines = vec![Line { name: format!("answered, not visible: {} at most", number(high)), points }];
-    out.push_str(&over_time(
-        report,
-        looked(report),
-        Axis::linear("events", high),
-        lines,
-        "events answered and not visible over time",
-    ));
+    let y = Axis::linear("events", high);
+    out.push_str(&over_time(report, looked(report), y, lines, "events answered and not visible over time"));
 }
 
 fn ledger(out: &mut String, report: &Report) {
     let samples = &report.timeline.samples;
     let line = |name: &str, of: fn(&Sample) -> Option<u64>| {
-        let points: Vec<(f64, f64)> =
-            samples.iter().filter_map(|sample| Some((sample.at_seconds, of(sample)? as f64))).collect();
-        let last = points.last()?.1;
-        Some(Line { name: format!("{name} {}", number(last)), points })
+        let last = samples.iter().rev().find_map(of)?;
+        let point = |sample: &Sample| (sample.at_seconds, of(sample).map_or(f64::NAN, |count| count as f64));
+        Some(Line {
+            name: format!("{name} {}", number(last as f64)),
+            points: samples.iter().map(point).collect(),
+        })
     };
     // Never both in one line: they do not count the same.
     let stored: fn(&Sample) -> Option<u64> = match samples.iter().any(|sample| sample.visible.is_some()) {
@@ -300,17 +296,20 @@ fn ledger(out: &mut String, report: &Report) {
     .into_iter()
     .flatten()
     .collect();
-    let high = lines.iter().flat_map(|line| &line.points).fold(0.0, |high: f64, point| high.max(point.1));
-    out.push_str(&over_time(
-        report,
-        looked(report),
-        Axis::linear("events", high),
-        lines,
-        "the ledger over time",
-    ));
+    let high = lines.iter().map(|line| highest(&line.points)).fold(0.0, f64::max);
+    let y = Axis::linear("events", high);
+    out.push_str(&over_time(report, looked(report), y, lines, "the ledger over time"));
     if report.account.is_none() {
-        out.push_str("<p class=\"soft\">Duplicate, dead and dropped events are known to the programs' metrics: add --metrics.</p>\n");
+        out.push_str(
+            "<p class=\"soft\">Duplicate, dead and dropped events are known to the programs' metrics: add \
+             --metrics.</p>\n",
+        );
     }
+}
+
+/// What is not a number does not count.
+fn highest(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|point| point.1).fold(0.0, f64::max)
 }
 
 fn ledger_table(out: &mut String, report: &Report) -> fmt::Result {

@@ -97,6 +97,9 @@ Examples:
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --shape blast --rate 2000 --duration 60 \\
       --warm-up 5 --clickhouse http://127.0.0.1:8123 --metrics http://127.0.0.1:9090 --html report.html
 
+  # that the figures of this tool can be believed on this machine
+  loadtest self-check
+
   # from request to visible row, at half of what the machine holds
   loadtest run --url http://127.0.0.1:8080 --keys keys.toml --rate 2500 --duration 30 \\
       --clickhouse http://127.0.0.1:8123 --freshness

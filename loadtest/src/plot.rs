@@ -46,6 +46,7 @@ pub(crate) enum Scale {
 #[derive(Debug)]
 pub(crate) struct Line {
     pub name: String,
+    /// In order. Where y is not a number the line is broken: nothing is known there.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -168,11 +169,14 @@ impl Plot {
         // The page draws each line thinner than the one before: where several lie on one another, all are seen.
         for (at, line) in self.lines.iter().enumerate().filter(|(_, line)| !line.points.is_empty()) {
             write!(out, "<path class=\"line s{}\" d=\"", at + 1)?;
-            for (i, point) in line.points.iter().enumerate() {
-                write!(out, "{}{:.1} {:.1}", if i == 0 { "M" } else { "L" }, x(point.0), y(point.1))?;
+            for piece in line.points.split(|point| point.1.is_nan()).filter(|piece| !piece.is_empty()) {
+                for (i, point) in piece.iter().enumerate() {
+                    write!(out, "{}{:.1} {:.1}", if i == 0 { "M" } else { "L" }, x(point.0), y(point.1))?;
+                }
+                // A single point would be a path of no length: its round cap shows it.
+                write!(out, "{}", if piece.len() == 1 { "h0" } else { "" })?;
             }
-            // A single point would be a path of no length: its round cap shows it.
-            writeln!(out, "{}\"/>", if line.points.len() == 1 { "h0" } else { "" })?;
+            out.push_str("\"/>\n");
         }
         out.push_str("</svg></div>\n");
         Ok(())
@@ -257,12 +261,14 @@ mod tests {
         let plot = Plot {
             x: Axis::linear_to("time, s", 10.0),
             y: Axis::linear("rate <1/s>", 100.0),
-            lines: vec![line("a & b", vec![(0.0, 1.0), (5.0, 50.0)]), line("one", vec![(1.0, 1.0)])],
+            lines: vec![
+                line("a & b", vec![(0.0, 1.0), (5.0, 50.0)]),
+                line("one", vec![(1.0, 1.0), (2.0, f64::NAN), (3.0, 3.0), (4.0, 4.0)]),
+            ],
             shaded: Some((0.0, 2.0, "warm-up")),
         };
         let svg = plot.svg("what \"it\" shows");
-        for part in
-            ["a &amp; b", "rate &lt;1/s&gt;", "&quot;it&quot;", "warm-up", "class=\"line s1\"", "h0\""]
+        for part in ["a &amp; b", "rate &lt;1/s&gt;", "&quot;it&quot;", "warm-up", "class=\"line s1\"", "h0M"]
         {
             assert!(svg.contains(part), "no {part} in\n{svg}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::account::Account;
 use crate::find_max::Step;
 use crate::report::{Percentiles, Process, Report, SearchReport};
 
@@ -93,21 +94,20 @@ impl fmt::Display for Report {
             )?;
         }
         if let Some(a) = &self.account {
-            writeln!(
-                f,
-                "account    {} accepted = {} stored + {} duplicate + {} dead + {} dropped + {} under way  (metrics, all \
-                 traffic{})",
-                a.accepted,
-                a.stored,
-                a.duplicate,
-                a.dead,
-                a.dropped,
-                a.under_way(),
-                match self.account_restarts {
-                    0 => "",
-                    _ => "; a program was started again, and what it counted just before is not in this",
-                }
-            )?;
+            let Account { accepted, stored, duplicate, dead, dropped } = a;
+            match self.account_restarts {
+                0 => writeln!(
+                    f,
+                    "account    {accepted} accepted = {stored} stored + {duplicate} duplicate + {dead} dead + {dropped} \
+                     dropped + {} under way  (metrics, all traffic)",
+                    a.under_way()
+                )?,
+                _ => writeln!(
+                    f,
+                    "account    {accepted} accepted, {stored} stored, {duplicate} duplicate, {dead} dead, {dropped} \
+                     dropped  (metrics, all traffic; a program was started again: what it counted just before is lost)"
+                )?,
+            }
         }
         match self.valid {
             true => writeln!(f, "valid      yes"),

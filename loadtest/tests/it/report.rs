@@ -128,6 +128,15 @@ fn the_text_says_the_same() {
 }
 
 #[test]
+fn an_account_over_a_restart_claims_no_balance() {
+    let mut report = report();
+    report.account_restarts = 1;
+    let text = report.to_string();
+    assert!(text.contains("account    150100 accepted, 150090 stored, "), "{text}");
+    assert!(text.contains("a program was started again") && !text.contains("under way"), "{text}");
+}
+
+#[test]
 fn a_page_says_what_is_broken_and_escapes_it() {
     let mut report = report();
     report.run.url = "http://127.0.0.1/<b>".to_owned();

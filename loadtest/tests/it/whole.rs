@@ -136,8 +136,19 @@ async fn a_run_that_is_all_there() {
 
 #[tokio::test]
 async fn a_blast_after_a_warm_up_with_all_that_comes_beside_it() {
+    // Metrics that grow by ten with each reading.
+    let metrics = start(|number, _| {
+        let (accepted, stored) = (10 * number + 7, 10 * number);
+        let text = format!("edge_accepted_events_total {accepted}\nconsumer_stored_events_total {stored}\n");
+        Answer::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into_bytes())
+    });
+    let metrics = format!("http://{}", metrics.address);
     let more = ["--shape", "blast", "--warm-up", "0.2", "--bad-share", "0.2", "--head-share", "0.5"];
-    let report = run_with(|_| 1, &[&more[..], &["--watch-ms", "20"]].concat()).await;
+    let more = [&more[..], &["--watch-ms", "20", "--metrics", &metrics]].concat();
+    let report = run_with(|_| 1, &more).await;
+    let account = report.account.unwrap();
+    assert!(account.accepted >= 10 && account.accepted == account.stored, "{account:?}");
+    assert_eq!((account.under_way(), report.account_restarts), (0, 0));
     let ledger = report.ledger.as_ref().unwrap();
     assert!(ledger.clean() && ledger.refused > 0, "{ledger:?}");
     // The ledger holds the database to the warm-up as well, the figures leave it out.
@@ -178,6 +189,17 @@ async fn a_run_with_a_loss_and_a_copy() {
     assert_eq!(ledger.missing + freshness.missing, 20);
     assert!((32..=40).contains(&ledger.doubled), "{}", ledger.doubled);
     assert!(!report.rows_are_right());
+}
+
+#[tokio::test]
+async fn metrics_that_are_not_there_are_told_before_the_load() {
+    let edge = start(|_, _| Answer::Bytes(pixel()));
+    let nothing =
+        start(|_, _| Answer::Bytes(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()));
+    let (url, metrics) = (format!("http://{}", edge.address), format!("http://{}", nothing.address));
+    let error = run::run(&options(&["--url", &url, "--path", "/", "--metrics", &metrics])).await.unwrap_err();
+    assert!(format!("{error:#}").ends_with("status 404, expected 200"), "{error:#}");
+    assert!(edge.requests.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
