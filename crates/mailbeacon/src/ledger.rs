@@ -15,14 +15,14 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use store::Store;
 use tokio::runtime::Runtime;
 
 use self::find::{Evidence, find};
 pub use self::find::{Found, Place};
-use self::programs::Programs;
+use self::programs::{Journal, Programs};
 use self::rows::Span;
 use self::waiting::Waiting;
 use crate::settings::Settings;
@@ -66,6 +66,8 @@ pub struct Ledger {
     pub edges: Vec<Edge>,
     /// What the running programs have counted since they started.
     pub programs: Programs,
+    /// By how much their counts miss the law, with what is on its way; none unless both sides were asked.
+    pub counters_differ_by: Option<i64>,
     /// Messages in Kafka that are not consumed; none without Kafka.
     pub waiting: Option<Waiting>,
     pub dead_letters: Option<u64>,
@@ -136,7 +138,7 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
     let from_ms = args.from.unwrap_or_else(|| args.to.unwrap_or(now_ms) - DEFAULT_SPAN_MS);
     let with_kafka = !settings.kafka.brokers.is_empty();
 
-    let spans = runtime.block_on(rows::spans(&store, from_ms, args.to, args.edge))?;
+    let spans = runtime.block_on(rows::spans(&store, from_ms, args.to, args.edge)).context("clickhouse")?;
     let programs = Programs::ask(settings, &args.metrics);
     let mut notes = programs.notes(with_kafka);
     let (mut evidence, waiting) = match with_kafka.then(|| waiting::look(settings)) {
@@ -167,6 +169,7 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
         lost: 0,
         duplicated: 0,
         unchecked: 0,
+        counters_differ_by: None,
         programs,
     };
     let looked =
@@ -179,7 +182,17 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
         ledger.unchecked += edge.count(|place| *place == Place::Unchecked);
         ledger.edges.push(edge);
     }
+    if args.edge.is_none() && args.to.is_none() {
+        ledger.counters_differ_by = ledger.programs.difference(ledger.on_their_way());
+    }
     Ok(ledger)
+}
+
+impl Ledger {
+    fn on_their_way(&self) -> u64 {
+        let moving = |place: &Place| matches!(place, Place::Journal | Place::Kafka(_));
+        self.edges.iter().map(|edge| edge.count(moving)).sum()
+    }
 }
 
 /// Those with rows and those that run.
@@ -211,25 +224,35 @@ impl Looked<'_> {
     ) -> anyhow::Result<Edge> {
         let name = format!("{edge_id:016x}");
         let journal = programs.journals.get(&edge_id).filter(|_| self.until_now);
-        let Some(span) = span.copied().or_else(|| {
-            // Nothing of it is stored in this time: what it has not delivered is all that can be told.
-            let journal = journal?;
-            let first = journal.delivered.unwrap_or(journal.last) + 1;
-            (first <= journal.last).then_some(Span { edge_id, first, last: journal.last, ..Span::default() })
-        }) else {
+        // What is on its way may be older than the first row in this time, or all that there is.
+        let on_its_way = match self.until_now {
+            true => {
+                evidence.first(edge_id).into_iter().chain(journal.and_then(Journal::first_undelivered)).min()
+            }
+            false => None,
+        };
+        let Some(first) = span.map(|span| span.first).into_iter().chain(on_its_way).min() else {
             return Ok(Edge { edge: name, ..Edge::default() });
         };
-        let last = span.last.max(journal.map_or(0, |journal| journal.last));
-        let mut edge = Edge { edge: name, events: span.rows, first: span.first, last, ..Edge::default() };
-        if span.is_whole() && last == span.last {
+        let span = span.copied().unwrap_or_default();
+        // What went to Kafka since the journals were asked is left for the next look.
+        let known = journal.map_or_else(|| evidence.last(edge_id), |journal| journal.last);
+        let last = if self.until_now { span.last.max(known) } else { span.last };
+        let mut edge = Edge { edge: name, events: span.rows, first, last, ..Edge::default() };
+        if span.is_whole() && (first, last) == (span.first, span.last) {
             return Ok(edge);
         }
-        let held = self.runtime.block_on(rows::held(self.store, edge_id, span.first, last, self.from_ms))?;
+        // Between numbers of before this time there may be rows of before it.
+        let from_ms = if first < span.first || span.rows == 0 { 0 } else { self.from_ms };
+        let held = self
+            .runtime
+            .block_on(rows::held(self.store, edge_id, first, last, from_ms))
+            .context("clickhouse")?;
         (edge.duplicates, edge.duplicated) = (held.duplicates, held.duplicated);
-        let missing = find::gaps(&held.islands, span.first, last, held.is_cut);
+        let missing = find::gaps(&held.islands, first, last, held.is_cut);
         edge.missing = missing.iter().map(|(first, last)| last - first + 1).sum();
         // Without Kafka the consumer takes a journal in order: what is behind the last row is not written yet.
-        let behind = || held.islands.last().map_or(span.first - 1, |(_, last)| *last);
+        let behind = || held.islands.last().map_or(first - 1, |(_, last)| *last);
         let delivered = match (self.with_kafka, journal) {
             (true, journal) => journal.and_then(|journal| journal.delivered),
             (false, _) => Some(behind()),
@@ -240,6 +263,7 @@ impl Looked<'_> {
 }
 
 impl Edge {
+    /// How many of its numbers are in such a place.
     fn count(&self, is: impl Fn(&Place) -> bool) -> u64 {
         self.found.iter().filter(|found| is(&found.place)).map(Found::count).sum()
     }

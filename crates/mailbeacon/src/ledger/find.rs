@@ -20,6 +20,18 @@ pub struct Evidence {
     pub complete: bool,
 }
 
+impl Evidence {
+    /// The first number of an edge that waits in Kafka.
+    pub fn first(&self, edge_id: u64) -> Option<u64> {
+        self.in_kafka.range((edge_id, 0)..=(edge_id, u64::MAX)).next().map(|((_, seq), _)| *seq)
+    }
+
+    /// The last one, or 0.
+    pub fn last(&self, edge_id: u64) -> u64 {
+        self.in_kafka.range((edge_id, 0)..=(edge_id, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq)
+    }
+}
+
 /// Numbers in a row that are in one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {

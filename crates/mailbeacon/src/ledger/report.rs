@@ -1,6 +1,6 @@
 //! The balance as text.
 
-use super::{Edge, Found, Ledger, Place};
+use super::{Edge, Found, Ledger, Place, Programs};
 use crate::table::table;
 
 /// Lines about missing numbers for each edge: the rest is in `--json`.
@@ -142,23 +142,19 @@ fn counters(ledger: &Ledger) {
     let dropped: Vec<String> =
         programs.dropped.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason} {n}")).collect();
     let dropped = if dropped.is_empty() { "0".to_owned() } else { format!("({})", dropped.join(", ")) };
+    let Programs { accepted, stored, duplicate, dead_lettered, journal, consumer, .. } = programs;
     println!(
-        "counted since start: accepted {} = stored {} + duplicate {} + dead-lettered {} + dropped {dropped} + in flight \
-         {} (journal) + {} (consumer){}",
-        programs.accepted,
-        programs.stored,
-        programs.duplicate,
-        programs.dead_lettered,
-        programs.journal,
-        programs.consumer,
-        match programs.difference() {
-            Some(0) => "".to_owned(),
-            Some(n) => format!(
-                ", differs by {n}: in kafka just now, counted before one of them started, whole messages, or replayed"
-            ),
-            None => " (not both sides answered)".to_owned(),
-        }
+        "counted since start: accepted {accepted} = stored {stored} + duplicate {duplicate} + dead-lettered \
+         {dead_lettered} + dropped {dropped} + in flight {}",
+        ledger.on_their_way()
     );
+    println!("  in flight as they see it: {journal} in the journals, {consumer} at the consumers");
+    match ledger.counters_differ_by {
+        None | Some(0) => (),
+        Some(n) => println!(
+            "  differs by {n}: some started later, events moved meanwhile or came twice (the numbers above decide)"
+        ),
+    }
 }
 
 fn verdict(ledger: &Ledger) -> String {
