@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use crate::http;
+use crate::exchange;
 
 /// For one page of metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,7 +123,7 @@ impl Page {
 
     async fn get(&self) -> anyhow::Result<String> {
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host);
-        let (status, text) = http::ask(self.address, request.as_bytes()).await?;
+        let (status, text) = exchange::ask(self.address, request.as_bytes()).await?;
         ensure!(status == 200, "status {status}, expected 200");
         Ok(text)
     }

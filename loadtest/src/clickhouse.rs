@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::http;
+use crate::exchange;
 
 /// For one query to be answered.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ impl ClickHouse {
              Content-Length: {}\r\n\r\n{sql}",
             sql.len()
         );
-        let (status, body) = http::ask(self.address, request.as_bytes()).await?;
+        let (status, body) = exchange::ask(self.address, request.as_bytes()).await?;
         if status != 200 {
             bail!("status {status}: {}", body.lines().next().unwrap_or_default());
         }

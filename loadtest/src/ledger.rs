@@ -106,7 +106,10 @@ impl<'a> Audit<'a> {
     pub fn rows(&mut self, rows: Rows<'_>) {
         self.ledger.rows += rows.count;
         let index = self.plan.index_of(rows.message, rows.recipient);
-        let may_be = |index: &usize| matches!(self.outcomes[*index], Outcome::Answered | Outcome::Unknown);
+        let may_be = |index: &usize| {
+            matches!(self.outcomes[*index], Outcome::Answered | Outcome::Unknown)
+                && self.plan.hit(*index).spoiled.is_none()
+        };
         let Some(index) = index.filter(may_be) else {
             self.ledger.unexpected += rows.count;
             return;
@@ -353,6 +356,16 @@ mod tests {
             wrong_by_column: ledger.wrong_by_column.clone(),
         };
         assert_eq!(ledger, expected);
+    }
+
+    #[test]
+    fn a_bad_token_is_never_a_row_answered_or_not() {
+        let spec = Spec { noise: Noise { bad_share: 1.0, head_share: 0.0 }, ..plan().spec().clone() };
+        let plan = Plan::new(spec, Arc::new(Crowd::load().unwrap()), |_| Ok("/".to_owned())).unwrap();
+        let mut audit = Audit::new(&plan, &[Outcome::Unknown; 6]);
+        audit.rows(parse(&line(&plan, 0, 1)).unwrap());
+        let ledger = audit.ledger();
+        assert_eq!((ledger.unexpected, ledger.unknown_stored), (1, 0));
     }
 
     #[test]

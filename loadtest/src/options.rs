@@ -208,7 +208,8 @@ pub struct RunOptions {
     /// put beside the ledger. May be given several times.
     #[arg(long, value_name = "URL", help_heading = "What to look at")]
     pub metrics: Vec<String>,
-    /// How often rows are counted and metrics read during the run, for the plots; 0 for never.
+    /// How often rows are counted and metrics read during the run, for the plots; 0 for never, as when ClickHouse's CPU
+    /// time is what is measured.
     #[arg(long, default_value_t = 250, value_name = "MS", help_heading = "What to look at")]
     pub watch_ms: u64,
     /// How long to wait for the rows at most.

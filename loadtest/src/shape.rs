@@ -5,8 +5,9 @@
 pub enum Shape {
     /// The same all the time.
     Steady,
-    /// As after a campaign is sent: quiet, a sharp rise, then a long decay. --rate is the mean; the peak is about
-    /// 4.5 times as high.
+    /// As after a campaign is sent: quiet, a sharp rise, then a long decay. The first twelve hours after the send in
+    /// the run's duration: delivered within one, half of all opens in three, beside 5 % for older mail. --rate is the
+    /// mean; the peak is almost 5 times as high.
     Blast,
 }
 

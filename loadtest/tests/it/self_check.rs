@@ -23,7 +23,7 @@ async fn a_second_of_standing_still_is_in_the_tail() {
     let (shown, floor) = (checked.report.latency_ms, checked.floor_ms);
     assert_eq!((shown.count, floor.count), (900, 900));
     // A third of the run: about 300, less what came late because of this machine.
-    assert!(checked.due_in_stall > 0, "{checked}");
+    assert!(checked.due_in_stall >= 90, "{checked}");
     // The first that was due in it waits for about all of it.
     assert!(floor.max > 0.0 && shown.max >= floor.max, "{checked}");
 
