@@ -68,11 +68,18 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     let engine = match settings.clickhouse.url.is_empty() {
         false => None,
         true => {
-            let options = engine::EngineOptions {
-                http_port: free(CLICKHOUSE_PORT),
-                ..engine::EngineOptions::new(data.join("clickhouse"), helper.clone(), cache.clone())
+            let start = |http_port| {
+                let options =
+                    engine::EngineOptions::new(data.join("clickhouse"), helper.clone(), cache.clone());
+                engine::start(engine::EngineOptions { http_port, ..options })
             };
-            let engine = engine::start(options).context("failed to start ClickHouse")?;
+            let port = free(CLICKHOUSE_PORT);
+            let engine = start(port).or_else(|cause| match port {
+                // Another took it between the look and the start, such as an `up` on another directory.
+                Some(_) if free(CLICKHOUSE_PORT).is_none() => start(None),
+                _ => Err(cause),
+            });
+            let engine = engine.context("failed to start ClickHouse")?;
             settings.clickhouse.url = engine.http_url();
             Some(engine)
         }
