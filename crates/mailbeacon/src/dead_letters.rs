@@ -17,6 +17,16 @@ pub use self::keep::{Keep, Letter};
 
 use crate::settings::Settings;
 
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Where they are: in the topic <kafka.topic>.dead, or without Kafka in <journal.dir>/dead-letters.jsonl.
+
+  mailbeacon dead-letters list --from 12h
+  mailbeacon dead-letters show 3-1042-9f2c51ab --raw letter.bin
+  mailbeacon dead-letters replay --reason 'broken batch' --dry-run
+
+A letter stays where it is after a replay, until the topic's retention takes it (30 days).";
+
 /// What to do with them.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

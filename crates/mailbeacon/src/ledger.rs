@@ -31,6 +31,17 @@ use crate::when;
 /// What is looked at without `--from`, in ms.
 const DEFAULT_SPAN_MS: i64 = 86_400_000;
 
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+An edge numbers what it accepts, without gaps and over restarts. Each number is in ClickHouse, or it is looked for in \
+Kafka, among the dead letters and in the journal. LOST is what is nowhere.
+
+  mailbeacon ledger --from 2h
+  mailbeacon ledger --metrics http://edge-1:9090 --metrics http://consumer:9090
+  mailbeacon ledger --from 2026-01-30 --to 2026-01-31 --edge 6ddb23a100b0c8d6
+
+Exit status 1: something is lost or twice, or ClickHouse cannot be asked.";
+
 /// What to balance.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -36,10 +36,10 @@ use crate::settings::Settings;
 #[command(name = "mailbeacon", version, max_term_width = 110)]
 struct Arguments {
     /// Configuration file (TOML). deploy/mailbeacon.toml has every setting with its default.
-    #[arg(long, global = true, env = "MAILBEACON_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "MAILBEACON_CONFIG", value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
     /// One setting, over the file and the environment. May be given more than once.
-    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", help_heading = "Settings")]
     set: Vec<String>,
     #[command(subcommand)]
     command: Command,
@@ -58,9 +58,10 @@ enum Command {
     /// Check the configuration and everything it points at, and say what is wrong.
     Doctor,
     /// List, show or replay what could not be stored.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Command),
     /// Say where every accepted event is, and fail when one is lost or stored twice.
+    #[command(after_help = ledger::EXAMPLES)]
     Ledger(ledger::Args),
     /// Print the settings as they come out of file, environment and flags; secrets are not shown.
     Config,
