@@ -9,6 +9,33 @@
 //!
 //! A directory holds `lock` (flock), `identity` (edge id, boot, mode), `checkpoint` (position and note), their `.next` twins, and
 //! `<first seq>-<edge id>.journal` segments; see `frame.rs` for their bytes.
+//!
+//! # What is tested against every crash
+//!
+//! `crash_tests.rs` runs this very code in random schedules: a few lives of one directory with appends, group
+//! commits, reads, seeks, checkpoints and releases; a full, failing or read-only disk; a committer held between
+//! two of its steps; death at any operation, in the middle of a write too. `power.rs` says what a power loss
+//! leaves: of each page (512 B or 4 KiB) any of the writes since its last sync, any length since then, any subset
+//! of the directory's changes. After each death:
+//!
+//! * [`Sync::Fsync`]: what was acknowledged is read, in order, with its class and payload, unless a checkpoint
+//!   that was found again has passed it. [`Sync::PageCache`]: the same after a kill, and after a power loss for
+//!   what [`Log::flush`] had flushed.
+//! * A name under which a frame was acknowledged or read never names another, whatever was lost.
+//! * What was refused is not read, unless it could not be cut off, or its cut was lost with the power.
+//! * A checkpoint that returned is found again, or one tried after it; what was found once is not lost later.
+//! * What is offered is committed or counted as shed, by class and reason; a class is shed before the next one.
+//! * `replay` is set on exactly the frames of earlier lives; a torn tail is cut; a rotten byte costs its frame
+//!   alone, which is counted.
+//! * A healthy disk always opens.
+//!
+//! The disk is believed when a sync succeeds, also after one that failed. Reads do not fail there.
+//!
+//! `cargo test -p journal` runs 2,000 schedules. More, and others, or one again by the seed that a failure names:
+//!
+//! ```sh
+//! MAILBEACON_CRASH_SCHEDULES=100000 MAILBEACON_CRASH_SEED=1 cargo test --release -p journal --lib crash_tests -- --nocapture
+//! ```
 
 mod checkpoint;
 mod committer;

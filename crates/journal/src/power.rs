@@ -269,6 +269,12 @@ impl Keep {
     }
 }
 
+/// A directory in memory, where there is one: the model syncs nothing for real.
+pub(crate) fn root() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

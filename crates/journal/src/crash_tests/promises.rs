@@ -77,13 +77,14 @@ impl Seen {
 }
 
 impl Promises {
+    pub fn new() -> Promises {
+        Promises { checkpoints: vec![(None, Vec::new())], ..Promises::default() }
+    }
+
     pub fn opened(&mut self, sync: Sync, found: (Option<Position>, &[u8])) -> Result<(), Broken> {
         self.life += 1;
         self.sync = Some(sync);
         let found = (found.0, found.1.to_vec());
-        if self.checkpoints.is_empty() {
-            self.checkpoints.push((None, Vec::new()));
-        }
         let expected: Vec<_> = self.checkpoints.iter().map(brief).collect();
         let found_brief = brief(&found);
         ensure!(
@@ -238,6 +239,15 @@ impl Promises {
             frame.may_be_lost = true;
         }
         due
+    }
+
+    /// The checkpoint went bad: what it had passed may be read again.
+    pub fn checkpoint_rotted(&mut self) {
+        let done = self.checkpoint_seq();
+        for (_, frames) in self.frames.range_mut(..=(done, u64::MAX)) {
+            frames.iter_mut().for_each(|frame| frame.may_be_lost = true);
+        }
+        self.checkpoints.push((None, Vec::new()));
     }
 
     pub fn lost_power(&mut self) {
