@@ -26,6 +26,7 @@ use self::programs::{Journal, Programs};
 use self::rows::Span;
 use self::waiting::Waiting;
 use crate::settings::Settings;
+use crate::stdout::say;
 use crate::when;
 
 /// What is looked at without `--from`, in ms.
@@ -115,10 +116,18 @@ pub struct Edge {
 /// # Errors
 /// When ClickHouse or Kafka cannot be asked, and when something is lost or duplicated.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
+    if settings.clickhouse.url.is_empty() {
+        bail!(
+            "clickhouse.url is empty: expected an HTTP or HTTPS URL (`up` writes one: --config data/up.toml)"
+        );
+    }
     let ledger = balance(settings, args)?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&ledger)?),
-        false => report::print(&ledger),
+        true => {
+            let json = serde_json::to_string_pretty(&ledger)?;
+            say(|out| writeln!(out, "{json}"))?;
+        }
+        false => say(|out| report::print(out, &ledger))?,
     }
     match (ledger.lost, ledger.duplicated) {
         (0, 0) => Ok(()),

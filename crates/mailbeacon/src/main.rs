@@ -11,6 +11,7 @@ mod process;
 mod programs;
 mod send_time;
 mod settings;
+mod stdout;
 mod table;
 mod up;
 mod when;

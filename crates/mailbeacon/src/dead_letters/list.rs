@@ -1,11 +1,13 @@
 //! `dead-letters list`: how many there are and why, and the newest or oldest of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
 
 use anyhow::bail;
 use serde::Serialize;
 
 use super::{Contents, Keep, Letter, Which};
+use crate::stdout::say;
 use crate::table::table;
 use crate::when;
 
@@ -67,10 +69,12 @@ pub fn run(keep: &Keep, which: &Which, shape: &Shape) -> anyhow::Result<()> {
     }
     let listing = read(keep, which, shape)?;
     match shape.json {
-        true => println!("{}", serde_json::to_string_pretty(&listing)?),
-        false => print(&listing, shape),
+        true => {
+            let json = serde_json::to_string_pretty(&listing)?;
+            say(|out| writeln!(out, "{json}"))
+        }
+        false => say(|out| print(out, &listing, shape)),
     }
-    Ok(())
 }
 
 fn read(keep: &Keep, which: &Which, shape: &Shape) -> anyhow::Result<Listing> {
@@ -155,12 +159,12 @@ fn count(counts: &mut BTreeMap<String, (Count, Option<i64>, Option<i64>)>, lette
     *last = last.iter().copied().chain(letter.at_ms).max();
 }
 
-fn print(listing: &Listing, shape: &Shape) {
+fn print(out: &mut dyn Write, listing: &Listing, shape: &Shape) -> io::Result<()> {
     let Listing { kept_in, letters, copies, reasons, listed } = listing;
     let twice = if copies > letters { format!(" ({copies} copies)") } else { String::new() };
-    println!("{letters} dead letters in {kept_in}{twice}");
+    writeln!(out, "{letters} dead letters in {kept_in}{twice}")?;
     if *letters == 0 {
-        return;
+        return Ok(());
     }
     let time = |at: &Option<String>| at.clone().unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = reasons
@@ -177,7 +181,7 @@ fn print(listing: &Listing, shape: &Shape) {
             ]
         })
         .collect();
-    println!("\n{}", table(&[">letters", ">readable", ">bytes", "first", "last", "reason"], &rows));
+    writeln!(out, "\n{}", table(&[">letters", ">readable", ">bytes", "first", "last", "reason"], &rows))?;
     let rows: Vec<Vec<String>> = listed
         .iter()
         .map(|e| {
@@ -185,11 +189,12 @@ fn print(listing: &Listing, shape: &Shape) {
             vec![e.id.clone(), time(&e.kept_at), origin, e.bytes.to_string(), e.now.clone(), e.reason.clone()]
         })
         .collect();
-    print!("{}", table(&["id", "kept", "from", ">bytes", "now", "reason"], &rows));
+    write!(out, "{}", table(&["id", "kept", "from", ">bytes", "now", "reason"], &rows))?;
     if (listed.len() as u64) < *letters {
         let which = if shape.oldest { "oldest" } else { "newest" };
-        println!("the {} {which} of {letters}: --limit N shows more", listed.len());
+        writeln!(out, "the {} {which} of {letters}: --limit N shows more", listed.len())?;
     }
+    Ok(())
 }
 
 /// `truncated at byte 5 of 9` and `... 7 of 8` are one reason.

@@ -4,6 +4,7 @@
 //! often it is put back, it is stored once. Looking here first only saves the way.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -12,6 +13,7 @@ use kafka::{Delivery, Producer, SendError};
 
 use super::{Contents, EventId, Keep, Letter, Which};
 use crate::settings::Settings;
+use crate::stdout::say;
 
 /// Events that are looked up and sent at a time, and their bytes.
 const EVENTS_AT_ONCE: usize = 1_000;
@@ -43,7 +45,7 @@ pub fn run(settings: &Settings, keep: &Keep, which: &Which, ids: &[String], dry:
         Ok(())
     })?;
     replay.flush()?;
-    replay.report();
+    say(|out| replay.report(out))?;
     match missing.is_empty() {
         true => Ok(()),
         false => {
@@ -55,6 +57,9 @@ pub fn run(settings: &Settings, keep: &Keep, which: &Which, ids: &[String], dry:
 
 /// Which of these events are stored.
 pub fn stored(settings: &Settings, ids: &[EventId]) -> anyhow::Result<HashSet<EventId>> {
+    if settings.clickhouse.url.is_empty() {
+        bail!("clickhouse.url is empty");
+    }
     let store = settings.store()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut found = HashSet::new();
@@ -160,24 +165,27 @@ impl<'a> Replay<'a> {
         produce(producer, &messages(&round, *partitions))
     }
 
-    fn report(&self) {
+    fn report(&self, out: &mut dyn Write) -> io::Result<()> {
         let Replay { letters, put_back, stored, left, named, dry, .. } = self;
         let (done, topic) = (if *dry { "would be put back" } else { "put back" }, &self.settings.kafka.topic);
-        println!("{letters} letters in {}", self.keep.name());
+        writeln!(out, "{letters} letters in {}", self.keep.name())?;
         match self.keep {
-            Keep::Topic(_) => println!("{put_back} events {done} on topic {topic}, marked as replayed"),
-            Keep::File(_) => println!("{put_back} events can be read"),
+            Keep::Topic(_) => writeln!(out, "{put_back} events {done} on topic {topic}, marked as replayed")?,
+            Keep::File(_) => writeln!(out, "{put_back} events can be read")?,
         }
         if *stored > 0 {
-            println!("{stored} events are stored already, nothing to do for them");
+            writeln!(out, "{stored} events are stored already, nothing to do for them")?;
         }
         if *left > 0 {
-            println!("{left} letters hold something that cannot be read, which stays:");
+            writeln!(out, "{left} letters hold something that cannot be read, which stays:")?;
         }
-        named.iter().for_each(|line| println!("  {line}"));
+        for line in named {
+            writeln!(out, "  {line}")?;
+        }
         if *left > named.len() as u64 {
-            println!("  and {} more", left - named.len() as u64);
+            writeln!(out, "  and {} more", left - named.len() as u64)?;
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `dead-letters show`: one letter, as far as may be shown.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use super::contents::check;
 use super::fields::{self, Field, Values};
 use super::{Contents, Keep, Letter, find};
 use crate::settings::Settings;
+use crate::stdout::say;
 use crate::when;
 
 /// Parts of one letter that are shown; a message may hold thousands.
@@ -58,11 +59,15 @@ pub fn run(settings: &Settings, keep: &Keep, id: &str, raw: Option<&Path>, json:
     }
     let shown = look(settings, &letter);
     match json {
-        true => println!("{}", serde_json::to_string_pretty(&shown)?),
-        false => print(&shown),
+        true => {
+            let json = serde_json::to_string_pretty(&shown)?;
+            say(|out| writeln!(out, "{json}"))?;
+        }
+        false => say(|out| print(out, &shown))?,
     }
     if let Some(path) = raw.filter(|_| !json) {
-        println!("\nwrote {} bytes to {}: they may hold personal data", letter.bytes.len(), path.display());
+        let bytes = letter.bytes.len();
+        say(|out| writeln!(out, "\nwrote {bytes} bytes to {}: they may hold personal data", path.display()))?;
     }
     Ok(())
 }
@@ -115,24 +120,26 @@ fn look(settings: &Settings, letter: &Letter) -> Shown {
     }
 }
 
-fn print(shown: &Shown) {
+fn print(out: &mut dyn Write, shown: &Shown) -> io::Result<()> {
     let copies = if shown.copies > 1 { format!(", {} copies", shown.copies) } else { String::new() };
-    println!("letter    {}", shown.id);
-    println!("from      {}, partition {}, offset {}", shown.topic, shown.partition, shown.offset);
-    println!("kept      {}{copies}", shown.kept_at.as_deref().unwrap_or("the file does not say when"));
-    println!("reason    {}", shown.reason);
-    println!("size      {} bytes, {}", shown.bytes, shown.form);
-    println!(
+    writeln!(out, "letter    {}", shown.id)?;
+    writeln!(out, "from      {}, partition {}, offset {}", shown.topic, shown.partition, shown.offset)?;
+    writeln!(out, "kept      {}{copies}", shown.kept_at.as_deref().unwrap_or("the file does not say when"))?;
+    writeln!(out, "reason    {}", shown.reason)?;
+    writeln!(out, "size      {} bytes, {}", shown.bytes, shown.form)?;
+    writeln!(
+        out,
         "now       {} events can be read, {} parts cannot",
         shown.readable_events, shown.unreadable_parts
-    );
+    )?;
     for part in &shown.parts {
-        println!();
+        writeln!(out)?;
         match &part.broken {
-            Some(why) => println!("unreadable part, {} bytes: {why}", part.bytes),
+            Some(why) => writeln!(out, "unreadable part, {} bytes: {why}", part.bytes)?,
             None => {
                 let text = |value: &Option<String>| value.clone().unwrap_or_default();
-                println!(
+                writeln!(
+                    out,
                     "event: {} received {}, edge {} number {}, {} bytes, {}",
                     text(&part.kind),
                     text(&part.received_at),
@@ -144,18 +151,19 @@ fn print(shown: &Shown) {
                         Some(false) => "not stored",
                         None => "ClickHouse cannot be asked whether it is stored",
                     }
-                );
+                )?;
             }
         }
         for Field { tag, name, shown } in &part.fields {
-            println!("  {tag:>3} {:<16} {shown}", if name.is_empty() { "(unknown)" } else { name });
+            writeln!(out, "  {tag:>3} {:<16} {shown}", if name.is_empty() { "(unknown)" } else { name })?;
         }
         if let Some(at) = part.broken_at {
-            println!("  from byte {at} on these are no fields");
+            writeln!(out, "  from byte {at} on these are no fields")?;
         }
     }
     let parts = shown.readable_events + shown.unreadable_parts;
     if shown.parts.len() < parts {
-        println!("\n{} parts of {parts} are shown, --raw FILE writes all", shown.parts.len());
+        writeln!(out, "\n{} parts of {parts} are shown, --raw FILE writes all", shown.parts.len())?;
     }
+    Ok(())
 }

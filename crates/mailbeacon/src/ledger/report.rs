@@ -1,5 +1,7 @@
 //! The balance as text.
 
+use std::io::{self, Write};
+
 use super::{Edge, Found, Ledger, Place, Programs};
 use crate::table::table;
 
@@ -7,22 +9,30 @@ use crate::table::table;
 const LINES_MAX: usize = 30;
 
 /// Prints it, the verdict last.
-pub fn print(ledger: &Ledger) {
-    println!("from {} to {}\n", ledger.from, ledger.to.as_deref().unwrap_or("now, with what is on its way"));
-    edges(ledger);
-    ledger.edges.iter().for_each(details);
-    kafka(ledger);
-    counters(ledger);
-    for note in &ledger.notes {
-        println!("note: {note}");
+pub fn print(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
+    writeln!(
+        out,
+        "from {} to {}\n",
+        ledger.from,
+        ledger.to.as_deref().unwrap_or("now, with what is on its way")
+    )?;
+    edges(out, ledger)?;
+    for edge in &ledger.edges {
+        details(out, edge)?;
     }
-    println!("{}", verdict(ledger));
+    kafka(out, ledger)?;
+    letters(out, ledger)?;
+    counters(out, ledger)?;
+    for note in &ledger.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out, "{}", verdict(ledger))
 }
 
-fn edges(ledger: &Ledger) {
+fn edges(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
     if ledger.edges.is_empty() {
-        println!("no edge has an event in this time");
-        return;
+        writeln!(out, "no edge has an event in this time")?;
+        return Ok(());
     }
     let numbers = |edge: &Edge| {
         let of = |is: fn(&Place) -> bool| edge.count(is);
@@ -66,26 +76,34 @@ fn edges(ledger: &Ledger) {
         ">unchecked",
         ">LOST",
     ];
-    println!("{}", table(&headings, &rows));
+    writeln!(out, "{}", table(&headings, &rows))?;
+    Ok(())
 }
 
-fn details(edge: &Edge) {
+fn details(out: &mut dyn Write, edge: &Edge) -> io::Result<()> {
     if edge.duplicates > 0 {
         let numbers: Vec<String> = edge.duplicated.iter().map(u64::to_string).collect();
         let more = if edge.duplicates > edge.duplicated.len() as u64 { ", ..." } else { "" };
-        println!(
+        writeln!(
+            out,
             "edge {}: {} rows too many: numbers {}{more}",
             edge.edge,
             edge.duplicates,
             numbers.join(", ")
-        );
+        )?;
     }
     for found in edge.found.iter().take(LINES_MAX) {
-        println!("edge {}: {}", edge.edge, line(found));
+        writeln!(out, "edge {}: {}", edge.edge, line(found))?;
     }
     if edge.found.len() > LINES_MAX {
-        println!("edge {}: and {} more such lines (--json has all)", edge.edge, edge.found.len() - LINES_MAX);
+        writeln!(
+            out,
+            "edge {}: and {} more such lines (--json has all)",
+            edge.edge,
+            edge.found.len() - LINES_MAX
+        )?;
     }
+    Ok(())
 }
 
 fn line(found: &Found) -> String {
@@ -106,8 +124,8 @@ fn line(found: &Found) -> String {
     format!("{numbers} {place}")
 }
 
-fn kafka(ledger: &Ledger) {
-    let Some(waiting) = &ledger.waiting else { return };
+fn kafka(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
+    let Some(waiting) = &ledger.waiting else { return Ok(()) };
     let behind: Vec<String> = waiting
         .partitions
         .iter()
@@ -123,38 +141,50 @@ fn kafka(ledger: &Ledger) {
         })
         .collect();
     match behind.is_empty() {
-        true => println!("kafka: every message is consumed"),
-        false => println!("kafka: messages not consumed yet: {}", behind.join(", ")),
+        true => writeln!(out, "kafka: every message is consumed")?,
+        false => writeln!(out, "kafka: messages not consumed yet: {}", behind.join(", "))?,
     }
-    if let Some(letters) = ledger.dead_letters {
-        println!(
-            "kafka: {letters} dead letters since {}, {} of them name no event",
-            ledger.from, ledger.nameless_letters
-        );
+    Ok(())
+}
+
+fn letters(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
+    match ledger.dead_letters {
+        None => Ok(()),
+        Some(0) => writeln!(out, "dead letters: none"),
+        Some(letters) => {
+            writeln!(
+                out,
+                "dead letters: {letters}, {} of them do not name all that they held",
+                ledger.nameless_letters
+            )
+        }
     }
 }
 
-fn counters(ledger: &Ledger) {
+fn counters(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
     let programs = &ledger.programs;
     if programs.asked.is_empty() {
-        return;
+        return Ok(());
     }
     let dropped: Vec<String> =
         programs.dropped.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| format!("{reason} {n}")).collect();
     let dropped = if dropped.is_empty() { "0".to_owned() } else { format!("({})", dropped.join(", ")) };
     let Programs { accepted, stored, duplicate, dead_lettered, journal, consumer, .. } = programs;
-    println!(
+    writeln!(
+        out,
         "counted since start: accepted {accepted} = stored {stored} + duplicate {duplicate} + dead-lettered \
          {dead_lettered} + dropped {dropped} + in flight {}",
         ledger.on_their_way()
-    );
-    println!("  in flight as they see it: {journal} in the journals, {consumer} at the consumers");
+    )?;
+    writeln!(out, "  in flight as they see it: {journal} in the journals, {consumer} at the consumers")?;
     match ledger.counters_differ_by {
         None | Some(0) => (),
-        Some(n) => println!(
+        Some(n) => writeln!(
+            out,
             "  differs by {n}: some started later, events moved meanwhile or came twice (the numbers above decide)"
-        ),
+        )?,
     }
+    Ok(())
 }
 
 fn verdict(ledger: &Ledger) -> String {

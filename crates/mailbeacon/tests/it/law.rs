@@ -240,3 +240,32 @@ fn what_is_lost_or_twice_is_named() {
     assert!(bench.ledger(&[&at], &["--edge", "78"]).0, "another edge is well");
     assert!(bench.ledger(&[&at], &["--to", "1h"]).0, "an hour ago there was nothing");
 }
+
+#[test]
+fn letters_of_the_embedded_form_are_read_from_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let list = |args: &[&str]| says(dir, &[&["dead-letters"], args].concat());
+    let refused = |args: &[&str]| crate::program::refuses(dir, &[&["dead-letters"], args].concat());
+    assert!(refused(&["list"]).contains("journal.dir"), "there is no journal");
+    std::fs::create_dir(dir.join("journal")).unwrap();
+    assert!(list(&["list"]).starts_with("0 dead letters"));
+    let line = |offset: u64, reason: &str, bytes: &str| {
+        format!(
+            "{{\"origin_topic\":\"journal/0000000000000077\",\"origin_partition\":0,\"origin_offset\":{offset},\
+             \"reason\":\"{reason}\",\"bytes\":\"{bytes}\"}}\n"
+        )
+    };
+    // Kept, kept again after a crash that cut a line short, and another.
+    let lines = [line(3, "no kind", "1803"), line(4, "no", "18")[..20].to_owned() + "\n"].concat();
+    let lines = lines + &line(3, "no kind", "1803") + &line(4, "field 3 cannot be read", "18");
+    std::fs::write(dir.join("journal/dead-letters.jsonl"), lines).unwrap();
+    let said = list(&["list", "--oldest"]);
+    assert!(said.starts_with("2 dead letters") && said.contains("(3 copies)"), "{said}");
+    let id =
+        said.lines().find_map(|line| line.split(' ').next().filter(|id| id.starts_with("0-3-"))).unwrap();
+    let shown = list(&["show", id]);
+    assert!(shown.contains("2 copies") && shown.contains("seq") && shown.contains("no kind"), "{shown}");
+    assert!(refused(&["replay", "--all"]).contains("embedded"));
+    assert!(list(&["replay", "--all", "--dry-run"]).contains("2 letters hold something that cannot be read"));
+}
