@@ -112,15 +112,24 @@ fn create_dir(dir: &Path, disk: &Disk) -> io::Result<PathBuf> {
         missing.last().map_or(Some(dir), |path| path.parent()).filter(named).unwrap_or(Path::new("."));
     // A process may have died between the two steps below, for the last directory that is there.
     match sync_entry(there, disk) {
-        // One that may not be looked at was not created by us in a directory of ours.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) if not_ours(error.kind()) => {}
         synced => synced?,
     }
     for path in missing.iter().rev() {
-        fs::create_dir(path)?;
+        match fs::create_dir(path) {
+            // The log of another core was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => created?,
+        }
         sync_entry(path, disk)?;
     }
     fs::canonicalize(dir)
+}
+
+/// A directory whose parent may not be looked at, or cannot be synced, was not created by us.
+fn not_ours(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(kind, PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
 
 /// Makes durable that a directory is there.

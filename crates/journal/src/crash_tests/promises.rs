@@ -243,7 +243,9 @@ impl Promises {
 
     /// The checkpoint went bad: what it had passed may be read again.
     pub fn checkpoint_rotted(&mut self) {
-        let done = self.checkpoint_seq();
+        // One that was tried may have been found since, by a process that did not live to say so.
+        let tried = self.checkpoints.iter().filter_map(|(position, _)| Some(position.as_ref()?.seq));
+        let done = tried.max().unwrap_or(0);
         for (_, frames) in self.frames.range_mut(..=(done, u64::MAX)) {
             frames.iter_mut().for_each(|frame| frame.may_be_lost = true);
         }

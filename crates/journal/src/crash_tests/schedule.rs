@@ -141,7 +141,7 @@ impl Schedule<'_> {
     fn live(&mut self, steps: usize) -> Result<(), Broken> {
         let disk = Disk { power: Some(self.power.clone()), ..Disk::default() };
         if !self.rng.chance(3) {
-            let (op, partial) = (self.rng.below(self.rng_ops()), self.rng.below(300));
+            let (op, partial) = (self.rng.below(self.death_ops()), self.rng.below(300));
             disk.faults.die_at(op as usize, partial as usize);
             self.say(format!("dies at operation {op} after {partial} bytes"));
         }
@@ -163,7 +163,7 @@ impl Schedule<'_> {
     }
 
     /// Deaths come early and late: a step takes a few operations.
-    fn rng_ops(&self) -> u64 {
+    fn death_ops(&self) -> u64 {
         [30, 60, 150][(self.seed % 3) as usize]
     }
 
