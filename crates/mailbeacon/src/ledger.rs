@@ -20,7 +20,7 @@ use serde::Serialize;
 use store::Store;
 use tokio::runtime::Runtime;
 
-use self::find::{Evidence, find};
+use self::find::{Evidence, Unnamed, find};
 pub use self::find::{Found, Place};
 use self::programs::{Journal, Programs};
 use self::rows::Span;
@@ -83,9 +83,11 @@ pub struct Ledger {
     /// Messages in Kafka that are not consumed; none without Kafka.
     pub waiting: Option<Waiting>,
     pub dead_letters: Option<u64>,
-    /// Dead letters that name no event: what they held may be among the numbers that are nowhere.
+    /// Dead letters that do not name all that they held: it may be among the numbers that are nowhere else.
     pub nameless_letters: u64,
-    /// What could not be asked, and what that leaves open.
+    /// Whether an edge, Kafka and the dead letters could all be asked.
+    pub complete: bool,
+    /// What could not, and what that leaves open.
     pub notes: Vec<String>,
     pub lost: u64,
     pub duplicated: u64,
@@ -170,21 +172,25 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
         None => (Evidence { complete: true, ..Evidence::default() }, None),
     };
     notes.extend(waiting.iter().flat_map(Waiting::notes));
-    let dead_letters = match find::dead_letters(settings, from_ms, args.to, &mut evidence) {
-        Ok(letters) => Some(letters),
-        Err(cause) => {
-            notes.push(format!("dead letters cannot be read: {cause:#}"));
-            evidence.complete = false;
-            None
+    let mut dead_letters = None;
+    // Who does not answer for the one topic does not for the other.
+    if waiting.is_some() || !with_kafka {
+        match find::dead_letters(settings, from_ms, args.to, &mut evidence) {
+            Ok(letters) => dead_letters = Some(letters),
+            Err(cause) => {
+                notes.push(format!("dead letters cannot be read: {cause:#}"));
+                evidence.complete = false;
+            }
         }
-    };
+    }
     let mut ledger = Ledger {
         from: when::text(from_ms),
         to: args.to.map(when::text),
         edges: Vec::new(),
         waiting,
         dead_letters,
-        nameless_letters: evidence.nameless,
+        complete: evidence.complete && programs.has_edge && programs.unreached.is_empty(),
+        nameless_letters: evidence.nameless_letters,
         notes,
         lost: 0,
         duplicated: 0,
@@ -194,9 +200,9 @@ fn balance(settings: &Settings, args: &Args) -> anyhow::Result<Ledger> {
     };
     let looked =
         Looked { store: &store, runtime: &runtime, from_ms, until_now: args.to.is_none(), with_kafka };
-    let mut dropped = ledger.programs.dropped_with_numbers();
+    let mut unnamed = Unnamed { dropped: ledger.programs.dropped_with_numbers(), letters: evidence.nameless };
     for (edge_id, span) in all_edges(&spans, &ledger.programs, args) {
-        let edge = looked.edge(edge_id, span, &ledger.programs, &evidence, &mut dropped)?;
+        let edge = looked.edge(edge_id, span, &ledger.programs, &evidence, &mut unnamed)?;
         ledger.duplicated += edge.duplicates;
         ledger.lost += edge.count(|place| *place == Place::Nowhere);
         ledger.unchecked += edge.count(|place| *place == Place::Unchecked);
@@ -240,7 +246,7 @@ impl Looked<'_> {
         span: Option<&Span>,
         programs: &Programs,
         evidence: &Evidence,
-        dropped: &mut u64,
+        unnamed: &mut Unnamed,
     ) -> anyhow::Result<Edge> {
         let name = format!("{edge_id:016x}");
         let journal = programs.journals.get(&edge_id).filter(|_| self.until_now);
@@ -277,7 +283,7 @@ impl Looked<'_> {
             (true, journal) => journal.and_then(|journal| journal.delivered),
             (false, _) => Some(behind()),
         };
-        edge.found = find(edge_id, &missing, delivered, evidence, dropped);
+        edge.found = find(edge_id, &missing, delivered, evidence, unnamed);
         Ok(edge)
     }
 }

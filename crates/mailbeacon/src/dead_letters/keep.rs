@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::settings::Settings;
 
 /// How long Kafka may take for one answer.
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(10);
 /// A letter is the largest Kafka message at the most; hex doubles it, the rest is around it.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 

@@ -14,11 +14,16 @@ pub struct Evidence {
     pub in_kafka: BTreeMap<EventId, u32>,
     /// Dead-lettered: the letter.
     pub in_letters: BTreeMap<EventId, String>,
-    /// Dead letters that name no event.
+    /// Dead letters that do not name all that they held.
+    pub nameless_letters: u64,
+    /// How many events they may have held.
     pub nameless: u64,
     /// Whether all of Kafka and of the dead letters was looked at.
     pub complete: bool,
 }
+
+/// Length, edge id, number, kind and time: no event takes fewer bytes in a message.
+const EVENT_BYTES_MIN: u64 = 20;
 
 impl Evidence {
     /// The first number of an edge that waits in Kafka.
@@ -83,17 +88,24 @@ pub fn gaps(islands: &[(u64, u64)], first: u64, last: u64, is_cut: bool) -> Vec<
     gaps
 }
 
-/// Looks for missing numbers: where they were seen first, and else by what is known to be missing. `dropped` is how
-/// many numbers the edges say that the disk refused, and is used up.
+/// Events that are known to be missing and not by their numbers. Used up as numbers are missing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unnamed {
+    /// Given numbers by an edge and then refused by its disk.
+    pub dropped: u64,
+    /// At the most: in dead letters.
+    pub letters: u64,
+}
+
+/// Looks for missing numbers: where they were seen first, and else among what is known to be missing.
 pub fn find(
     edge_id: u64,
     missing: &[(u64, u64)],
     delivered: Option<u64>,
     evidence: &Evidence,
-    dropped: &mut u64,
+    unnamed: &mut Unnamed,
 ) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    let mut nameless = evidence.nameless;
     for &(first, last) in missing {
         let ids = (edge_id, first)..=(edge_id, last);
         let mut seen: BTreeMap<u64, Place> = evidence
@@ -120,7 +132,8 @@ pub fn find(
             continue;
         }
         let mut first = run.first;
-        for (left, place) in [(&mut *dropped, Place::Dropped), (&mut nameless, Place::NamelessLetter)] {
+        let Unnamed { dropped, letters } = &mut *unnamed;
+        for (left, place) in [(dropped, Place::Dropped), (letters, Place::NamelessLetter)] {
             let count = (run.last + 1 - first).min(*left);
             if count > 0 {
                 *left -= count;
@@ -173,19 +186,23 @@ pub fn dead_letters(
         let mut names = contents.ids();
         // The embedded form's offsets are the numbers themselves.
         let origin = letter.topic.strip_prefix("journal/").and_then(|id| u64::from_str_radix(id, 16).ok());
-        let mut nameless = false;
+        let mut nameless = 0;
         for part in &contents.unreadable {
             let name = match (origin, contents.is_message) {
                 (Some(edge_id), _) => Some((edge_id, letter.offset)),
                 (None, false) => name_at_head(part.bytes),
                 (None, true) => None,
             };
-            nameless |= name.is_none();
+            if name.is_none() {
+                nameless += (part.bytes.len() as u64 / EVENT_BYTES_MIN).max(1);
+            }
             names.extend(name);
         }
         // A letter of after the end explains what it names and nothing else.
-        evidence.nameless +=
-            u64::from(nameless && to_ms.is_none_or(|to| letter.at_ms.is_none_or(|at| at < to)));
+        if to_ms.is_none_or(|to_ms| letter.at_ms.is_none_or(|at_ms| at_ms < to_ms)) {
+            evidence.nameless += nameless;
+            evidence.nameless_letters += u64::from(nameless > 0);
+        }
         let id = letter.id();
         evidence.in_letters.extend(names.into_iter().map(|name| (name, id.clone())));
         Ok(())
@@ -214,10 +231,10 @@ mod tests {
         let evidence = Evidence {
             in_kafka: [((7, 12), 3), ((7, 13), 3), ((7, 21), 0), ((8, 11), 0)].into(),
             in_letters: [((7, 11), "0-1-ab".to_owned())].into(),
-            nameless: 0,
             complete: true,
+            ..Evidence::default()
         };
-        let found = find(7, &[(5, 5), (10, 14), (20, 30)], Some(25), &evidence, &mut 0);
+        let found = find(7, &[(5, 5), (10, 14), (20, 30)], Some(25), &evidence, &mut Unnamed::default());
         let letter = Place::DeadLetter("0-1-ab".to_owned());
         assert_eq!(
             places(&found),
@@ -237,9 +254,9 @@ mod tests {
 
     #[test]
     fn what_is_nowhere_may_be_where_it_cannot_be_named() {
-        let evidence = Evidence { nameless: 2, complete: true, ..Evidence::default() };
-        let mut dropped = 3;
-        let found = find(7, &[(1, 2), (5, 8)], None, &evidence, &mut dropped);
+        let evidence = Evidence { complete: true, ..Evidence::default() };
+        let mut unnamed = Unnamed { dropped: 3, letters: 2 };
+        let found = find(7, &[(1, 2), (5, 8)], None, &evidence, &mut unnamed);
         assert_eq!(
             places(&found),
             [
@@ -249,9 +266,9 @@ mod tests {
                 (8, 8, &Place::Nowhere)
             ]
         );
-        assert_eq!(dropped, 0);
+        assert_eq!(unnamed, Unnamed::default());
         let partial = Evidence::default();
-        assert_eq!(places(&find(7, &[(1, 2)], None, &partial, &mut 0)), [(1, 2, &Place::Unchecked)]);
-        assert_eq!(places(&find(7, &[(1, 2)], Some(0), &partial, &mut 0)), [(1, 2, &Place::Journal)]);
+        assert_eq!(places(&find(7, &[(1, 2)], None, &partial, &mut unnamed)), [(1, 2, &Place::Unchecked)]);
+        assert_eq!(places(&find(7, &[(1, 2)], Some(0), &partial, &mut unnamed)), [(1, 2, &Place::Journal)]);
     }
 }

@@ -189,11 +189,13 @@ fn counters(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
 
 fn verdict(ledger: &Ledger) -> String {
     let missing: u64 = ledger.edges.iter().map(|edge| edge.missing).sum();
-    match (ledger.lost, ledger.duplicated, ledger.unchecked) {
-        (0, 0, 0) => format!("balanced: {missing} events are not stored, and where they are is known"),
-        (0, 0, unchecked) => {
-            format!("balanced as far as could be looked: {unchecked} events may be where it could not")
+    let far = if ledger.complete { "" } else { " as far as could be looked" };
+    match (ledger.lost, ledger.duplicated, ledger.unchecked, missing) {
+        (0, 0, 0, 0) => format!("balanced{far}: every event is stored, once"),
+        (0, 0, 0, missing) => {
+            format!("balanced{far}: {missing} events are not stored, and each was found elsewhere")
         }
-        (lost, duplicated, _) => format!("NOT BALANCED: {lost} lost, {duplicated} stored twice"),
+        (0, 0, unchecked, _) => format!("balanced{far}: {unchecked} events may be where it could not"),
+        (lost, duplicated, ..) => format!("NOT BALANCED{far}: {lost} lost, {duplicated} stored twice"),
     }
 }

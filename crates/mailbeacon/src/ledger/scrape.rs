@@ -28,7 +28,10 @@ pub fn url_of(listen: SocketAddr) -> String {
 
 /// Asks for a page: `http://HOST:PORT`, with or without a path.
 pub fn page(url: &str) -> anyhow::Result<Page> {
-    let Some(rest) = url.strip_prefix("http://") else { bail!("expected http://HOST:PORT/metrics") };
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    if rest.contains("://") {
+        bail!("expected http://HOST:PORT/metrics");
+    }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
     let address = authority.to_socket_addrs().context("expected http://HOST:PORT/metrics")?.next();
     let mut stream = TcpStream::connect_timeout(&address.context("no such host")?, WAIT)?;

@@ -10,7 +10,7 @@ use super::find::Evidence;
 use crate::settings::Settings;
 
 /// How long Kafka may take for one answer.
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = Duration::from_secs(10);
 /// What is read at the most: a longer backlog is counted in messages and not looked into.
 const EVENTS_MAX: usize = 2_000_000;
 const BYTES_MAX: usize = 512 << 20;
