@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ledger::Ledger;
-use crate::program::{BOUND, Program, START, all_gone, refuses, says, until};
+use crate::program::{BOUND, Program, START, all_gone, command, refuses, says, until, until_ok};
 use crate::{browser, http};
 
 /// A running `mailbeacon up` and what it has printed.
@@ -173,7 +173,18 @@ fn ended(mut up: Up, dir: &Path, flags: &[&str], ledger: &mut Ledger, end: fn(&m
     let up = Up::start(dir, flags);
     ledger.moved(&up.edge);
     ledger.check(&up.clickhouse);
+    every_number_is_stored(dir);
     up
+}
+
+/// The law by the edges' numbers, over all starts, as an operator asks for it.
+fn every_number_is_stored(dir: &Path) {
+    until_ok("a balanced ledger", BOUND, || {
+        let output = command(dir, &["--config", "data/up.toml", "ledger"]).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let well = output.status.success() && said.contains("balanced: every event is stored, once");
+        if well { Ok(()) } else { Err(said) }
+    });
 }
 
 fn interrupt(program: &mut Program) {
