@@ -147,6 +147,10 @@ pub fn summary(settings: &Settings) -> anyhow::Result<String> {
         (0, 0) => Ok(format!(
             "{events} events stored in a day, {elsewhere} elsewhere and found, none lost or twice"
         )),
+        // They may be in the journal of an edge elsewhere.
+        (lost, 0) if !ledger.complete => Ok(format!(
+            "{events} events stored in a day, {lost} not found where could be looked (see `mailbeacon ledger`)"
+        )),
         (lost, duplicated) => {
             bail!("{lost} events lost, {duplicated} duplicated in a day (see `mailbeacon ledger`)")
         }
@@ -249,7 +253,8 @@ impl Looked<'_> {
         unnamed: &mut Unnamed,
     ) -> anyhow::Result<Edge> {
         let name = format!("{edge_id:016x}");
-        let journal = programs.journals.get(&edge_id).filter(|_| self.until_now);
+        let asked = programs.journals.get(&edge_id);
+        let journal = asked.filter(|_| self.until_now);
         // What is on its way may be older than the first row in this time, or all that there is.
         let on_its_way = match self.until_now {
             true => {
@@ -279,9 +284,9 @@ impl Looked<'_> {
         edge.missing = missing.iter().map(|(first, last)| last - first + 1).sum();
         // Without Kafka the consumer takes a journal in order: what is behind the last row is not written yet.
         let behind = || held.islands.last().map_or(first - 1, |(_, last)| *last);
-        let delivered = match (self.with_kafka, journal) {
-            (true, journal) => journal.and_then(|journal| journal.delivered),
-            (false, _) => Some(behind()),
+        let delivered = match self.with_kafka {
+            true => asked.and_then(|journal| journal.delivered),
+            false => Some(behind()),
         };
         edge.found = find(edge_id, &missing, delivered, evidence, unnamed);
         Ok(edge)
