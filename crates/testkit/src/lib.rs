@@ -2,6 +2,8 @@
 //!
 //! Everything lives below the target folder and ends with the test binary, however that ends. Nothing here ships.
 
+pub mod proxy;
+
 use std::env;
 use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
