@@ -52,9 +52,12 @@ impl Aside {
             Task::Ask(question) => {
                 self.spawn(lane, async move { Done::Asked(ask(&store, shard, &own, &question).await) })
             }
-            Task::Look(month) => self.spawn(lane, async move {
-                Done::Looked(store.traces(shard, &range(&own, month).borrow()).await)
+            Task::Look(month, token) => self.spawn(lane, async move {
+                Done::Looked(store.traces(shard, &range(&own, month).borrow(), &token).await)
             }),
+            Task::Try(bytes) => {
+                self.spawn(lane, async move { Done::Tried(store.try_row(shard, &bytes).await) })
+            }
             Task::Insert(token, bytes) => {
                 self.spawn(lane, async move { Done::Inserted(store.insert(shard, &token, &bytes).await) })
             }

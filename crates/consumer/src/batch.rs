@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::time::Instant;
 
+use bytes::Bytes;
 use enrich::Enricher;
 use event::{Batch as Frames, Event, Kind};
 use store::Block;
@@ -22,10 +23,12 @@ pub struct Batch {
     pub to: u64,
     /// When the first message was taken.
     pub since: Instant,
-    /// Encoded rows by month and, where each row is a block of its own, by its number from 1; else that is 0.
-    pub blocks: BTreeMap<(u32, u32), Block>,
-    /// Offset and bytes of each row that is a block of its own.
-    pub singles: Vec<(u64, Vec<u8>)>,
+    /// Encoded rows by month.
+    pub blocks: BTreeMap<u32, Block>,
+    /// Rows that have to be tried before they may be among `blocks`.
+    pub singles: Vec<Single>,
+    /// Its rows are tried before they are written.
+    pub tried: bool,
     /// Months that are stored already, all of their rows.
     pub stored: Vec<u32>,
     /// What cannot be read.
@@ -36,8 +39,6 @@ pub struct Batch {
     pub duplicates: u64,
     /// How many were kept aside for good.
     pub dead_lettered: u64,
-    /// Whether each row is a block of its own.
-    single: bool,
     ids: Vec<EventId>,
     bytes: usize,
 }
@@ -67,47 +68,59 @@ pub struct Held {
     bytes: Vec<u8>,
 }
 
+/// A row by itself.
+pub struct Single {
+    /// The offset of its message.
+    pub offset: u64,
+    /// The row's month.
+    pub month: u32,
+    /// The event as it came.
+    pub bytes: Vec<u8>,
+}
+
 /// The highest sequence seen of each edge id, in one part. An event that does not rise above it comes a second
 /// time, or out of order: either way it is looked for in the store.
 ///
-/// What came before this owner took the part over is not known. So the events of an edge id are looked for too, in
-/// the batch in which it is first seen.
+/// What came before this owner took the part over is not known. So the events of an edge id are looked for, too, until
+/// one of them turns out not to be stored: from there on they are new.
 #[derive(Debug, Default)]
 pub struct Seen {
-    last: HashMap<u64, u64>,
-    /// Where the batch starts that is being filled, and the edge ids that it saw first.
-    batch: u64,
-    first: HashSet<u64>,
+    edges: HashMap<u64, Edge>,
+}
+
+#[derive(Debug, Default)]
+struct Edge {
+    last: u64,
+    /// One of its events was not stored.
+    is_known: bool,
 }
 
 /// Edge ids that are remembered. An edge that restarts keeps its id: a fleet has one for each core.
 const EDGES_MAX: usize = 100_000;
 
 impl Seen {
-    fn is_new(&mut self, batch: u64, (edge_id, seq): EventId) -> bool {
-        if self.batch != batch {
-            self.batch = batch;
-            self.first.clear();
+    fn is_new(&mut self, (edge_id, seq): EventId) -> bool {
+        if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(&edge_id) {
+            self.edges.clear();
         }
-        if self.last.len() >= EDGES_MAX && !self.last.contains_key(&edge_id) {
-            self.last.clear();
+        let edge = self.edges.entry(edge_id).or_default();
+        let new = edge.is_known && seq > edge.last;
+        edge.last = seq.max(edge.last);
+        new
+    }
+
+    fn was_not_stored(&mut self, edge_id: u64) {
+        if let Some(edge) = self.edges.get_mut(&edge_id) {
+            edge.is_known = true;
         }
-        let Some(last) = self.last.get_mut(&edge_id) else {
-            self.last.insert(edge_id, seq);
-            self.first.insert(edge_id);
-            return false;
-        };
-        let new = seq > *last;
-        *last = seq.max(*last);
-        new && (self.first.is_empty() || !self.first.contains(&edge_id))
     }
 }
 
 impl Batch {
     /// An empty batch that starts at an offset.
     ///
-    /// With `single` each row becomes a block of its own, so that one which ClickHouse rejects is told from the rest.
-    pub fn new(part: Part, from: u64, single: bool) -> Self {
+    /// With `tried` rows are kept as they come until it is known which of them ClickHouse rejects.
+    pub fn new(part: Part, from: u64, tried: bool) -> Self {
         Batch {
             part,
             from,
@@ -120,7 +133,7 @@ impl Batch {
             held: Vec::new(),
             duplicates: 0,
             dead_lettered: 0,
-            single,
+            tried,
             ids: Vec::new(),
             bytes: 0,
         }
@@ -162,7 +175,7 @@ impl Batch {
         };
         let id = (event.edge_id, event.seq);
         if let Some(seen) = seen {
-            let new = seen.is_new(self.from, id);
+            let new = seen.is_new(id);
             if event.replay || !new {
                 self.bytes += bytes.len() + size_of::<Held>();
                 let (received_at_ms, bytes) = (event.received_at_ms, bytes.to_vec());
@@ -170,18 +183,47 @@ impl Batch {
             }
             self.ids.push(id);
         }
-        self.push(enricher, offset, &event, bytes);
+        self.add(enricher, offset, &event, bytes);
     }
 
-    fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>, bytes: &[u8]) {
+    /// A row, or one that has to be tried first.
+    fn add(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>, bytes: &[u8]) {
+        if !self.tried {
+            return self.push(enricher, offset, event);
+        }
+        let month = store::month(event.received_at_ms);
+        self.bytes += bytes.len() + size_of::<Single>();
+        self.singles.push(Single { offset, month, bytes: bytes.to_vec() });
+    }
+
+    /// Some of the rows that have to be tried, as a block; they are of one month.
+    pub fn trial(&self, enricher: &mut Enricher, rows: &[usize]) -> Bytes {
+        let mut singles = rows.iter().map(|&row| &self.singles[row]).peekable();
+        let mut block = Block::new(singles.peek().map_or(0, |single| single.month));
+        for Single { offset, bytes, .. } in singles {
+            if let Ok(event) = Event::decode(bytes) {
+                block.push(&row(&event, &enricher.enrich(&event), &self.part, *offset));
+            }
+        }
+        block.finish()
+    }
+
+    /// Takes up what became of the rows that were tried: those at `rejected` are set aside, with the reason.
+    pub fn join(&mut self, enricher: &mut Enricher, rejected: &mut BTreeMap<usize, String>) {
+        for (number, single) in std::mem::take(&mut self.singles).into_iter().enumerate() {
+            let Single { offset, bytes, .. } = single;
+            if let Some(reason) = rejected.remove(&number) {
+                self.set_aside(offset, reason, &bytes);
+            } else if let Ok(event) = Event::decode(&bytes) {
+                self.push(enricher, offset, &event);
+            }
+        }
+    }
+
+    fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>) {
         let enriched = enricher.enrich(event);
         let month = store::month(event.received_at_ms);
-        if self.single {
-            self.singles.push((offset, bytes.to_vec()));
-            self.bytes += bytes.len();
-        }
-        let key = (month, self.singles.len() as u32);
-        let block = self.blocks.entry(key).or_insert_with(|| Block::new(month));
+        let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
         block.push(&row(event, &enriched, &self.part, offset));
         self.bytes += ROW_BYTES
             + event.user_agent.len()
@@ -198,13 +240,16 @@ impl Batch {
 
     /// Settles what was held: an event that is neither stored nor in this batch becomes a row, any other is a
     /// duplicate.
-    pub fn settle(&mut self, enricher: &mut Enricher, stored: &HashSet<EventId>) {
+    pub fn settle(&mut self, enricher: &mut Enricher, seen: &mut Seen, stored: &HashSet<EventId>) {
         let mut known: HashSet<EventId> = self.ids.iter().copied().collect();
         for held in std::mem::take(&mut self.held) {
             if stored.contains(&held.id) || !known.insert(held.id) {
                 self.duplicates += 1;
-            } else if let Ok(event) = Event::decode(&held.bytes) {
-                self.push(enricher, held.offset, &event, &held.bytes);
+                continue;
+            }
+            seen.was_not_stored(held.id.0);
+            if let Ok(event) = Event::decode(&held.bytes) {
+                self.add(enricher, held.offset, &event, &held.bytes);
             }
         }
     }
@@ -213,14 +258,14 @@ impl Batch {
     pub fn seal(&mut self) -> Vec<Sealed> {
         let blocks = std::mem::take(&mut self.blocks).into_iter();
         blocks
-            .filter(|((month, _), _)| !self.stored.contains(month))
-            .map(|((month, number), mut block)| Sealed { month, number, bytes: block.finish() })
+            .filter(|(month, _)| !self.stored.contains(month))
+            .map(|(month, mut block)| Sealed { month, bytes: block.finish() })
             .collect()
     }
 
     /// Rows over all months; held events are not among them.
     pub fn rows(&self) -> usize {
-        self.blocks.values().map(Block::rows).sum()
+        self.blocks.values().map(Block::rows).sum::<usize>() + self.singles.len()
     }
 
     /// What will have become of its events once the rows are stored.
@@ -283,36 +328,42 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_is_new_only_after_the_batch_that_saw_it_first() {
+    fn an_edge_is_new_only_after_one_of_its_events_was_not_stored() {
         let (mut enricher, mut seen) = (enricher(), Seen::default());
         let mut first = batch();
         first.take(&mut enricher, &mut seen, 10, Payload::Batch(&message(&[event(1, 5), event(1, 6)])));
         assert_eq!((first.rows(), first.held.len()), (0, 2), "they may be stored by the owner before");
+        first.settle(&mut enricher, &mut seen, &HashSet::from([(1, 5), (1, 6)]));
+        assert_eq!(first.counts(), Counts { stored: 0, duplicate: 2, dead: 0 });
         let mut second = Batch::new(first.part.clone(), 11, false);
-        let events = [event(1, 7), event(1, 6), event(2, 1), event(1, 9), event(2, 2)];
-        second.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(&events)));
-        let held: Vec<EventId> = second.held.iter().map(|held| held.id).collect();
-        assert_eq!(second.rows(), 2);
-        assert_eq!(held, [(1, 6), (2, 1), (2, 2)]);
-        second.settle(&mut enricher, &HashSet::from([(1, 6)]));
-        assert_eq!(second.counts(), Counts { stored: 4, duplicate: 1, dead: 0 });
+        second.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(&[event(1, 7), event(1, 8)])));
+        assert_eq!((second.rows(), second.held.len()), (0, 2), "and so may these");
+        second.settle(&mut enricher, &mut seen, &HashSet::from([(1, 7)]));
+        assert_eq!(second.counts(), Counts { stored: 1, duplicate: 1, dead: 0 });
         let mut third = Batch::new(first.part.clone(), 12, false);
-        third.take(&mut enricher, &mut seen, 12, Payload::Batch(&message(&[event(2, 3), event(2, 3)])));
-        assert_eq!((third.rows(), third.held.len()), (1, 1));
-        third.settle(&mut enricher, &HashSet::new());
-        assert_eq!(third.counts(), Counts { stored: 1, duplicate: 1, dead: 0 }, "twice in one batch");
+        let events = [event(1, 9), event(1, 6), event(2, 1), event(1, 10), event(2, 1)];
+        third.take(&mut enricher, &mut seen, 12, Payload::Batch(&message(&events)));
+        let held: Vec<EventId> = third.held.iter().map(|held| held.id).collect();
+        assert_eq!(third.rows(), 2);
+        assert_eq!(held, [(1, 6), (2, 1), (2, 1)]);
+        third.settle(&mut enricher, &mut seen, &HashSet::from([(1, 6)]));
+        assert_eq!(
+            third.counts(),
+            Counts { stored: 3, duplicate: 2, dead: 0 },
+            "one of them is twice in the batch"
+        );
     }
 
     #[test]
     fn more_edges_than_are_remembered_are_looked_for_again() {
         let mut seen = Seen::default();
         for edge in 0..EDGES_MAX as u64 {
-            assert!(!seen.is_new(1, (edge, 5)));
+            assert!(!seen.is_new((edge, 5)));
         }
-        assert!(seen.is_new(2, (7, 6)));
-        assert!(!seen.is_new(3, (EDGES_MAX as u64, 1)), "the one too many");
-        assert!(!seen.is_new(4, (7, 7)), "all are forgotten, and so looked for");
-        assert!(seen.is_new(5, (7, 8)));
+        seen.was_not_stored(7);
+        assert!(seen.is_new((7, 6)));
+        assert!(!seen.is_new((EDGES_MAX as u64, 1)), "the one too many");
+        assert!(!seen.is_new((7, 7)), "all are forgotten, and so looked for");
     }
 
     #[test]

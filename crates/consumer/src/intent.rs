@@ -17,9 +17,12 @@ pub struct Intent {
     pub server_started: i64,
     /// Months of which every row of the range is stored already.
     pub stored: Vec<u32>,
-    /// The server rejected a longer range, up to this offset: what it cannot take is being looked for.
-    pub rejected_to: Option<u64>,
+    /// The server rejected it: its rows are tried before they are written, and those at fault are left out.
+    pub tried: bool,
 }
+
+/// The last word of an intent whose rows are tried.
+const TRIED: &str = "tried";
 
 /// Months that a note names at most. A range has one, or two around midnight of the first; more after an outage.
 pub const STORED_MAX: usize = 300;
@@ -27,12 +30,12 @@ pub const STORED_MAX: usize = 300;
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v1|{}|{}|{}", self.from, self.to, self.server_started)?;
-        if !self.stored.is_empty() || self.rejected_to.is_some() {
+        if !self.stored.is_empty() || self.tried {
             let months: Vec<String> = self.stored.iter().take(STORED_MAX).map(u32::to_string).collect();
-            write!(f, "|{}|", months.join(","))?;
-            if let Some(to) = self.rejected_to {
-                write!(f, "{to}")?;
-            }
+            write!(f, "|{}", months.join(","))?;
+        }
+        if self.tried {
+            write!(f, "|{TRIED}")?;
         }
         Ok(())
     }
@@ -40,7 +43,7 @@ impl fmt::Display for Intent {
 
 /// A note that says something we do not understand: a newer version's, or another program's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS|REJECTED_TO]")]
+#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS[|tried]]")]
 pub struct NoteError(String);
 
 impl Intent {
@@ -52,11 +55,7 @@ impl Intent {
         if note.is_empty() {
             return Ok(None);
         }
-        let intent = parse(note).filter(|intent| {
-            intent.from < intent.to
-                && committed == Some(intent.from)
-                && intent.rejected_to.is_none_or(|to| to >= intent.to)
-        });
+        let intent = parse(note).filter(|intent| intent.from < intent.to && committed == Some(intent.from));
         intent.map(Some).ok_or_else(|| NoteError(note.chars().take(80).collect()))
     }
 }
@@ -71,13 +70,15 @@ fn parse(note: &str) -> Option<Intent> {
         to: words.next()?.parse().ok()?,
         server_started: words.next()?.parse().ok()?,
         stored: Vec::new(),
-        rejected_to: None,
+        tried: false,
     };
     if let Some(months) = words.next() {
         let months = months.split(',').filter(|month| !month.is_empty());
         intent.stored = months.map(|month| month.parse().ok()).collect::<Option<_>>()?;
-        let to = words.next()?;
-        intent.rejected_to = if to.is_empty() { None } else { Some(to.parse().ok()?) };
+    }
+    if let Some(word) = words.next() {
+        intent.tried = word == TRIED;
+        intent.tried.then_some(())?;
     }
     words.next().is_none().then_some(intent)
 }
@@ -88,10 +89,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (stored, rejected_to) in
-            [(vec![], None), (vec![202_611], None), (vec![], Some(40)), (vec![202_610, 202_611], Some(12))]
+        for (stored, tried) in
+            [(vec![], false), (vec![202_611], false), (vec![], true), (vec![202_610, 202_611], true)]
         {
-            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, rejected_to };
+            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, tried };
             assert_eq!(Intent::read(&intent.to_string(), Some(7)), Ok(Some(intent)));
         }
         assert_eq!(Intent::read("", Some(7)), Ok(None));
@@ -100,7 +101,7 @@ mod tests {
             to: u64::MAX,
             server_started: i64::MAX,
             stored: vec![202_611; STORED_MAX + 9],
-            rejected_to: Some(u64::MAX),
+            tried: true,
         };
         assert!(
             long.to_string().len() < 4_000,
@@ -114,9 +115,9 @@ mod tests {
             ("v2|7|12|0", Some(7)),
             ("v1|7|12", Some(7)),
             ("v1|7|12|0|x", Some(7)),
-            ("v1|7|12|0|202611", Some(7)),
-            ("v1|7|12|0||11", Some(7)),
-            ("v1|7|12|0||13|", Some(7)),
+            ("v1|7|12|0|202611|", Some(7)),
+            ("v1|7|12|0||tired", Some(7)),
+            ("v1|7|12|0||tried|", Some(7)),
             ("v1|12|7|0", Some(12)),
             ("v1|7|12|0", Some(8)),
             ("v1|7|12|0", None),

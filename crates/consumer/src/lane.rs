@@ -3,20 +3,20 @@
 //! A machine without input or output: [`Lane::next`] says what has to be done, one thing at a time, and
 //! [`Lane::done`] takes up what it came to. The pipeline does these things on real parts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use enrich::Enricher;
 use metrics::{counter, histogram};
 use store::{InsertError, KnownId, StoreError, Traces};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::aside::Answer;
 use crate::batch::{Batch, Counts, Seen};
 use crate::intent::Intent;
 use crate::source::{CommitError, DeadLetter, Part, Payload, SourceError};
-use crate::writer::{Backoff, Next, WriteError, Writing};
+use crate::writer::{self, Backoff, Next, WriteError, Writing};
 
 /// Messages in a row of which nothing can be read before a part stands still: that is no broken message any more
 /// but another topic, or a contract that this program does not know, and putting all of it aside helps nobody.
@@ -26,8 +26,6 @@ const IDLE_COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// Dead letters that are kept at a time, and their bytes: the source is polled in between.
 const LETTERS_AT_ONCE: usize = 500;
 const LETTERS_BYTES_AT_ONCE: usize = 4 << 20;
-/// A range that was rejected is taken again in pieces of this fraction of its rows.
-const REJECTED_PIECES: usize = 8;
 
 /// One part.
 pub struct Lane {
@@ -39,7 +37,7 @@ pub struct Lane {
     pub rerun: Option<Intent>,
     /// Fills.
     pub batch: Batch,
-    /// Full or old enough, wait for the one under way: one, or the rest of a read where ranges are cut exactly.
+    /// Full or old enough, waits for the one under way.
     pub ready: VecDeque<Batch>,
     /// When the last batch was written.
     pub written_at: Instant,
@@ -58,8 +56,6 @@ pub struct Lane {
     backoff: Backoff,
     /// Past the last offset that is known to be stored.
     written_to: Option<u64>,
-    /// A range that ClickHouse rejected, until what it cannot take is found.
-    rejected: Option<Rejected>,
     /// Takes nothing: only an operator can tell where to go on.
     halted: bool,
     paused: bool,
@@ -88,8 +84,10 @@ pub enum Task {
     Commit(u64, String),
     /// Hand out messages from this offset on again.
     Rewind(u64),
-    /// Ask what there is of a batch's rows of this month.
-    Look(u32),
+    /// Ask what there is of a batch's rows of this month, whose tokens begin with this.
+    Look(u32, String),
+    /// Find out whether this block would be taken, without storing it.
+    Try(Bytes),
     /// Insert under this token.
     Insert(String, Bytes),
     /// Fill a view under this token, with a batch's rows of this month.
@@ -118,6 +116,7 @@ pub enum Done {
     Committed(Result<(), CommitError>),
     Rewound(Result<(), SourceError>),
     Looked(Result<Traces, StoreError>),
+    Tried(Result<(), InsertError>),
     Inserted(Result<(), InsertError>),
     Filled(Result<(), InsertError>),
 }
@@ -126,12 +125,12 @@ pub enum Done {
 enum Flight {
     /// Its dead letters have to be kept, then the store has to be asked.
     Unread(Batch),
+    /// Its rows have to be tried; so far these were rejected.
+    Trying { batch: Batch, open: Vec<Vec<usize>>, rejected: BTreeMap<usize, String> },
     /// Its intent has to be committed.
     Intending { batch: Batch, intent: Intent, again: bool },
     /// Is being written.
     Writing(Box<Writing>, Bill),
-    /// Rows that were rejected have to be kept aside.
-    Rejected(Bill),
     /// Was rejected as a whole: back to its start.
     Back(u64),
 }
@@ -140,37 +139,28 @@ enum Flight {
 struct Bill {
     from: u64,
     to: u64,
-    rows: usize,
     counts: Counts,
     since: Instant,
-    rejected_to: Option<u64>,
-    singles: Vec<(u64, Vec<u8>)>,
-    letters: Vec<DeadLetter>,
-}
-
-/// A range that ClickHouse did not take as a whole.
-struct Rejected {
-    /// Past its last offset.
-    to: u64,
-    /// Months of which all rows are stored.
-    stored: Vec<u32>,
-    /// Rows that the next piece may have; 0: one message, each row by itself.
-    rows_max: usize,
+    tried: bool,
 }
 
 impl Lane {
-    /// A part that was just assigned.
-    pub fn new(part: Part, epoch: u64, committed: Option<u64>, rerun: Option<Intent>, bound: Bound) -> Self {
+    /// A part that was just assigned. The seed is for the jitter of waits.
+    pub fn new(
+        part: Part,
+        epoch: u64,
+        committed: Option<u64>,
+        rerun: Option<Intent>,
+        bound: Bound,
+        seed: u64,
+    ) -> Self {
         let now = Instant::now();
-        let rejected = rerun.as_ref().and_then(|intent| {
-            let (to, stored) = (intent.rejected_to?, intent.stored.clone());
-            Some(Rejected { to, stored, rows_max: 1 })
-        });
+        let tried = rerun.as_ref().is_some_and(|intent| intent.tried);
         Lane {
             epoch,
             committed,
             rerun,
-            batch: Batch::new(part, committed.unwrap_or(0), false),
+            batch: Batch::new(part, committed.unwrap_or(0), tried),
             ready: VecDeque::new(),
             written_at: now,
             retry_at: now,
@@ -179,9 +169,8 @@ impl Lane {
             now,
             flight: None,
             busy: false,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(seed),
             written_to: None,
-            rejected,
             halted: false,
             paused: false,
             unreadable: 0,
@@ -204,20 +193,21 @@ impl Lane {
             counter!("consumer_repeated_messages_total").increment(1);
             return;
         }
-        if self.end_ahead().is_some_and(|end| offset >= end) {
+        if self.rerun_ahead().is_some_and(|intent| offset >= intent.to) {
             self.seal();
         }
         self.batch.take(enricher, &mut self.seen, offset, payload);
-        match self.end_ahead() {
-            Some(end) if self.batch.to >= end => self.seal(),
-            _ if self.rerun_ahead().is_none() && self.batch_is_full() => self.seal(),
+        match self.rerun_ahead() {
+            Some(intent) if self.batch.to >= intent.to => self.seal(),
+            None if self.batch_is_full() => self.seal(),
             _ => (),
         }
     }
 
     /// No more messages will come of this part: what was intended of it is no longer than this.
     pub fn end(&mut self) {
-        if self.rerun_ahead().is_some() {
+        // On the way back there is more to come again.
+        if self.rerun_ahead().is_some() && !matches!(self.flight, Some(Flight::Back(_))) {
             self.seal();
         }
     }
@@ -231,17 +221,17 @@ impl Lane {
     }
 
     /// What has to be done now, if anything. Until [`Lane::done`] is told of it, nothing else.
-    pub fn next(&mut self, now: Instant, hurry: bool) -> Option<Task> {
+    pub fn next(&mut self, enricher: &mut Enricher, now: Instant, hurry: bool) -> Option<Task> {
         self.now = now;
         if self.busy || self.halted || self.retry_at > now {
             return None;
         }
-        let task = self.task(now, hurry);
+        let task = self.task(enricher, now, hurry);
         self.busy = task.is_some();
         task
     }
 
-    fn task(&mut self, now: Instant, hurry: bool) -> Option<Task> {
+    fn task(&mut self, enricher: &mut Enricher, now: Instant, hurry: bool) -> Option<Task> {
         if self.flight.is_none() {
             self.flight = self.ready.pop_front().map(Flight::Unread);
         }
@@ -264,6 +254,9 @@ impl Lane {
                 let first = self.committed.is_none();
                 Some(Task::Ask(Question { from: batch.from, to: batch.to, held, first }))
             }
+            Some(Flight::Trying { batch, open, .. }) => {
+                open.last().map(|rows| Task::Try(batch.trial(enricher, rows)))
+            }
             Some(Flight::Intending { intent, .. }) => Some(Task::Commit(intent.from, intent.to_string())),
             Some(Flight::Writing(writing, bill)) => match writing.next(now) {
                 Next::Rename(started) => {
@@ -272,25 +265,18 @@ impl Lane {
                         to: bill.to,
                         server_started: started,
                         stored: writing.stored.clone(),
-                        rejected_to: bill.rejected_to,
+                        tried: bill.tried,
                     };
                     Some(Task::Commit(intent.from, intent.to_string()))
                 }
-                Next::Look(month) => Some(Task::Look(month)),
+                Next::Look(month, token) => Some(Task::Look(month, token)),
                 Next::Insert(token, bytes) => Some(Task::Insert(token, bytes)),
                 Next::Fill(month, view, token) => Some(Task::Fill(month, view, token)),
                 Next::Nothing => {
                     self.stored();
-                    self.task(now, hurry)
+                    self.task(enricher, now, hurry)
                 }
             },
-            Some(Flight::Rejected(bill)) => {
-                if self.unreadable + bill.letters.len() > UNREADABLE_MAX {
-                    self.failed("too many rows in a row are rejected".to_owned());
-                    return None;
-                }
-                Some(Task::Keep)
-            }
             Some(Flight::Back(from)) => Some(Task::Rewind(*from)),
         }
     }
@@ -315,14 +301,22 @@ impl Lane {
             }
             Done::Rewound(Ok(())) => self.flight = None,
             Done::Rewound(Err(cause)) => self.failed(format!("cannot go back: {cause}")),
+            Done::Tried(Err(cause)) if !matches!(cause, InsertError::Reject(_)) => {
+                self.failed(format!("rows cannot be tried: {cause}"));
+            }
+            Done::Tried(result) => self.tried(enricher, result.err()),
             Done::Looked(Ok(traces)) => {
-                self.writing(|writing| writing.looked(traces));
+                if let Some(Flight::Writing(writing, _)) = &mut self.flight
+                    && writing.looked(traces, now)
+                {
+                    self.failed("an insert of the batch is still running".to_owned());
+                }
                 self.reject();
             }
             Done::Looked(Err(cause)) => self.unwritten(&cause.into()),
             Done::Inserted(Ok(())) => self.writing(Writing::inserted),
             Done::Inserted(Err(cause)) => self.unwritten(&cause.into()),
-            Done::Filled(Ok(())) => self.writing(Writing::filled),
+            Done::Filled(Ok(())) => self.writing(|writing| writing.filled(now)),
             Done::Filled(Err(cause)) => self.unwritten(&cause.into()),
         }
     }
@@ -337,29 +331,33 @@ impl Lane {
                 "dead letter"
             );
         }
-        match self.flight.take() {
-            Some(Flight::Unread(mut batch)) => {
-                batch.dead.drain(..count);
-                batch.dead_lettered += count as u64;
-                if batch.rows() + batch.held.len() == 0 {
-                    self.unreadable += count;
-                } else {
-                    self.unreadable = 0;
-                }
-                self.flight = Some(Flight::Unread(batch));
-            }
-            Some(Flight::Rejected(mut bill)) => {
-                bill.letters.drain(..count);
-                bill.counts.stored -= count as u64;
-                bill.counts.dead += count as u64;
-                self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable + count };
-                match bill.letters.is_empty() {
-                    true => self.written(&bill),
-                    false => self.flight = Some(Flight::Rejected(bill)),
-                }
-            }
-            flight => self.flight = flight,
+        if let Some(Flight::Unread(batch)) = &mut self.flight {
+            batch.dead.drain(..count);
+            batch.dead_lettered += count as u64;
+            let barren = batch.rows() + batch.held.len() == 0;
+            self.unreadable = if barren { self.unreadable + count } else { 0 };
         }
+        self.went_well();
+    }
+
+    /// The next rows were tried: they would be taken, or there is one among them that is rejected.
+    fn tried(&mut self, enricher: &mut Enricher, rejection: Option<InsertError>) {
+        let Some(Flight::Trying { mut batch, mut open, mut rejected }) = self.flight.take() else { return };
+        if let (Some(mut rows), Some(rejection)) = (open.pop(), rejection) {
+            match rows[..] {
+                [row] => _ = rejected.insert(row, writer::rejected(rejection.cause())),
+                _ => {
+                    let half = rows.split_off(rows.len() / 2);
+                    open.extend([rows, half]);
+                }
+            }
+        }
+        self.flight = Some(if open.is_empty() {
+            batch.join(enricher, &mut rejected);
+            Flight::Unread(batch)
+        } else {
+            Flight::Trying { batch, open, rejected }
+        });
         self.went_well();
     }
 
@@ -374,14 +372,22 @@ impl Lane {
                     .to_owned(),
             );
         }
-        batch.settle(enricher, &answer.stored);
-        let rejected = self.rejected.as_ref().filter(|rejected| batch.from < rejected.to);
+        batch.settle(enricher, &mut self.seen, &answer.stored);
+        if !batch.singles.is_empty() {
+            let mut months: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            for (row, single) in batch.singles.iter().enumerate() {
+                months.entry(single.month).or_default().push(row);
+            }
+            let open = months.into_values().collect();
+            self.flight = Some(Flight::Trying { batch, open, rejected: BTreeMap::new() });
+            return self.went_well();
+        }
         let mut intent = Intent {
             from: batch.from,
             to: batch.to,
             server_started: answer.server_started,
-            stored: rejected.map_or_else(Vec::new, |rejected| rejected.stored.clone()),
-            rejected_to: rejected.map(|rejected| rejected.to),
+            stored: Vec::new(),
+            tried: batch.tried,
         };
         // A range that was intended before keeps its note: it says which server may have its rows.
         let before = self.rerun.take_if(|intent| intent.to == batch.to);
@@ -400,17 +406,13 @@ impl Lane {
             None => self.committed = self.written_to,
             Some(Flight::Intending { mut batch, intent, again }) => {
                 self.committed = Some(intent.from);
-                let mut bill = Bill {
+                let bill = Bill {
                     from: intent.from,
                     to: intent.to,
-                    rows: batch.rows(),
                     counts: batch.counts(),
                     since: batch.since,
-                    rejected_to: intent.rejected_to,
-                    singles: Vec::new(),
-                    letters: Vec::new(),
+                    tried: intent.tried,
                 };
-                bill.singles = std::mem::take(&mut batch.singles);
                 let range = (intent.from, intent.to);
                 let mut writing = Writing::new(
                     batch.part.clone(),
@@ -445,46 +447,26 @@ impl Lane {
         self.failed(cause.to_string());
     }
 
-    /// Takes a range again in pieces, if ClickHouse rejected it: nothing of the rejected block is stored, and what is
-    /// stored of other months is noted with every piece.
+    /// Takes the range again, if ClickHouse rejected it, to find out which of its rows are at fault: nothing of the
+    /// rejected block is stored, and what is stored of other months is noted.
     fn reject(&mut self) {
         let Some(Flight::Writing(writing, bill)) = &self.flight else { return };
         let Some(cause) = &writing.refused else { return };
-        let one_message = bill.to - bill.from == 1 || bill.rows <= 1;
-        let rows_max = if one_message { 0 } else { (bill.rows / REJECTED_PIECES).max(1) };
-        let to = self.rejected.as_ref().map_or(bill.to, |rejected| rejected.to.max(bill.to));
-        let part = self.batch.part.clone();
-        warn!(
-            partition = part.number,
-            from = bill.from,
-            to = bill.to,
-            cause,
-            "rejected, taking it in pieces"
-        );
-        let back = bill.from;
-        self.rejected = Some(Rejected { to, stored: writing.stored.clone(), rows_max });
+        let (part, from, to) = (self.batch.part.clone(), bill.from, bill.to);
+        warn!(partition = part.number, from, to, cause, "rejected, looking for the rows");
+        let (server_started, stored) = (writing.server_started, writing.stored.clone());
+        self.rerun = Some(Intent { from, to, server_started, stored, tried: true });
         self.ready.clear();
-        self.rerun = None;
-        self.batch = Batch::new(part, back, rows_max == 0);
-        self.flight = Some(Flight::Back(back));
+        self.batch = Batch::new(part, from, true);
+        self.flight = Some(Flight::Back(from));
     }
 
-    /// All blocks are stored or rejected one by one.
+    /// All blocks are stored.
     fn stored(&mut self) {
-        let Some(Flight::Writing(writing, mut bill)) = self.flight.take() else { return };
+        let Some(Flight::Writing(writing, bill)) = self.flight.take() else { return };
         counter!("consumer_unverified_batches_total").increment(writing.unverified);
-        for (number, reason) in &writing.rejected {
-            if let Some((offset, bytes)) = bill.singles.get_mut(*number as usize - 1) {
-                let (part, reason, bytes) = (writing.part.clone(), reason.clone(), std::mem::take(bytes));
-                bill.letters.push(DeadLetter { part, offset: *offset, reason, bytes });
-            }
-        }
-        if bill.letters.is_empty() {
-            self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable };
-            self.written(&bill);
-        } else {
-            self.flight = Some(Flight::Rejected(bill));
-        }
+        self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable };
+        self.written(&bill);
     }
 
     /// The batch under way is done with.
@@ -496,13 +478,6 @@ impl Lane {
         histogram!("consumer_write_seconds").record(self.now.duration_since(bill.since).as_secs_f64());
         self.written_to = Some(bill.to);
         self.written_at = self.now;
-        if let Some(rejected) = &mut self.rejected {
-            rejected.rows_max = rejected.rows_max.max(1);
-            if rejected.to <= bill.to {
-                info!(partition = self.batch.part.number, to = bill.to, "a rejected range is done with");
-                self.rejected = None;
-            }
-        }
         self.went_well();
     }
 
@@ -510,7 +485,7 @@ impl Lane {
     fn went_well(&mut self) {
         if !self.halted {
             self.trouble = None;
-            self.backoff = Backoff::new();
+            self.backoff.reset();
         }
     }
 
@@ -525,7 +500,6 @@ impl Lane {
     pub fn letters(&self) -> &[DeadLetter] {
         let all = match &self.flight {
             Some(Flight::Unread(batch)) => &batch.dead[..],
-            Some(Flight::Rejected(bill)) => &bill.letters[..],
             _ => &[],
         };
         let mut bytes = 0;
@@ -564,15 +538,14 @@ impl Lane {
         })
     }
 
-    /// Past the last stored offset, when no commit says so yet. Not within a range that was rejected: the next owner
-    /// has to know what is stored of it, which only an intent says.
+    /// Past the last stored offset, when no commit says so yet.
     pub fn unacknowledged(&self) -> Option<u64> {
-        self.written_to.filter(|&to| self.committed != Some(to) && self.rejected.is_none())
+        self.written_to.filter(|&to| self.committed != Some(to))
     }
 
     /// Whether what is committed is an intent that is not fulfilled.
     pub fn is_intended(&self) -> bool {
-        matches!(self.flight, Some(Flight::Writing(..) | Flight::Rejected(_) | Flight::Back(_)))
+        matches!(self.flight, Some(Flight::Writing(..) | Flight::Back(_)))
     }
 
     /// Nothing is under way, and everything that is done is committed. A range that was intended before and is not
@@ -586,8 +559,10 @@ impl Lane {
     /// Events taken and not yet known to be stored.
     pub fn events(&self) -> usize {
         let under_way = match &self.flight {
-            Some(Flight::Unread(batch) | Flight::Intending { batch, .. }) => batch.events(),
-            Some(Flight::Writing(_, bill) | Flight::Rejected(bill)) => bill.counts.stored as usize,
+            Some(Flight::Unread(batch) | Flight::Trying { batch, .. } | Flight::Intending { batch, .. }) => {
+                batch.events()
+            }
+            Some(Flight::Writing(_, bill)) => bill.counts.stored as usize,
             Some(Flight::Back(_)) | None => 0,
         };
         self.batch.events() + self.ready.iter().map(Batch::events).sum::<usize>() + under_way
@@ -598,29 +573,18 @@ impl Lane {
         self.rerun.as_ref().filter(|intent| self.batch.from < intent.to)
     }
 
-    /// Where the filling batch has to end at the latest.
-    fn end_ahead(&self) -> Option<u64> {
-        let rejected = self.rejected.as_ref().map(|rejected| rejected.to).filter(|&to| self.batch.from < to);
-        self.rerun_ahead().map(|intent| intent.to).or(rejected)
-    }
-
     fn batch_is_full(&self) -> bool {
-        let piece = self.rejected.as_ref().filter(|rejected| self.batch.from < rejected.to);
-        let rows_max =
-            piece.map_or(self.bound.rows_max, |piece| piece.rows_max.max(1).min(self.bound.rows_max));
-        self.batch.events() >= rows_max || self.batch.bytes() >= self.bound.bytes_max
+        self.batch.events() >= self.bound.rows_max || self.batch.bytes() >= self.bound.bytes_max
     }
 
     /// While another batch waits the batch just grows, up to [`Lane::is_full`], unless its end is given.
     fn seal(&mut self) {
-        if !self.ready.is_empty() && self.end_ahead().is_none() {
+        if !self.ready.is_empty() && self.rerun_ahead().is_none() {
             return;
         }
         let rerun = self.rerun_ahead().map(|intent| (intent.from, intent.to));
         let (part, to) = (self.batch.part.clone(), rerun.map_or(self.batch.to, |(_, to)| to));
-        let single =
-            self.rejected.as_ref().is_some_and(|rejected| rejected.rows_max == 0 && to < rejected.to);
-        let mut sealed = std::mem::replace(&mut self.batch, Batch::new(part, to, single));
+        let mut sealed = std::mem::replace(&mut self.batch, Batch::new(part, to, false));
         if let Some((from, to)) = rerun {
             // Whatever of it is still there: the token names the range as it was intended.
             (sealed.from, sealed.to) = (from, to);
@@ -642,17 +606,12 @@ mod tests {
 
     impl World {
         fn new(committed: Option<u64>, rerun: Option<(u64, u64)>, rows_max: usize) -> World {
-            let rerun = rerun.map(|(from, to)| Intent {
-                from,
-                to,
-                server_started: 1,
-                stored: vec![],
-                rejected_to: None,
-            });
+            let rerun =
+                rerun.map(|(from, to)| Intent { from, to, server_started: 1, stored: vec![], tried: false });
             let part = Part { topic: Arc::from("t"), number: 0 };
             let bound = Bound { rows_max, bytes_max: 1 << 20 };
             let tables = Arc::new(Tables::load(&[]).unwrap());
-            World(Lane::new(part, 1, committed, rerun, bound), Enricher::new(tables))
+            World(Lane::new(part, 1, committed, rerun, bound, 1), Enricher::new(tables))
         }
 
         fn take(&mut self, offset: u64) -> &mut Self {

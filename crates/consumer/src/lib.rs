@@ -9,6 +9,8 @@ mod config;
 mod intent;
 mod lane;
 mod metrics;
+#[cfg(test)]
+mod model;
 pub mod pipeline;
 mod row;
 mod source;

@@ -147,7 +147,7 @@ impl Pipeline {
             pending = intent.is_some(),
             "assigned"
         );
-        let mut lane = Lane::new(part.clone(), self.epoch, committed, intent, self.bound());
+        let mut lane = Lane::new(part.clone(), self.epoch, committed, intent, self.bound(), rand::random());
         if let Some(cause) = trouble {
             error!(cause, partition = part.number, "cannot take over this partition");
             lane.halt(cause);
@@ -180,7 +180,7 @@ impl Pipeline {
         }
         for lane in self.lanes.values_mut() {
             let retry_at = lane.retry_at;
-            while let Some(task) = lane.next(Instant::now(), hurry) {
+            while let Some(task) = lane.next(&mut self.enricher, Instant::now(), hurry) {
                 let Some(done) = self.aside.perform(lane, source, task) else { break };
                 lane.done(&mut self.enricher, done, Instant::now());
             }
@@ -206,7 +206,7 @@ impl Pipeline {
             for part in parts {
                 let Some(lane) = self.lanes.get_mut(part) else { continue };
                 while lane.under_way().is_some()
-                    && let Some(task) = lane.next(Instant::now(), false)
+                    && let Some(task) = lane.next(&mut self.enricher, Instant::now(), false)
                 {
                     let Some(done) = self.aside.perform(lane, source, task) else { break };
                     lane.done(&mut self.enricher, done, Instant::now());

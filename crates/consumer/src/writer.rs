@@ -6,15 +6,18 @@
 //! * nothing is there: send it, under the same token. Then look again, since a server that was killed may have noted
 //!   the token without the rows. Rows missing then go under another token, one that fills no views, because the same
 //!   insert sent again has passed its rows on to the views; a view missing then is filled by itself.
-//! * it is there, and the server is the one it was sent to: send it again all the same. That changes nothing where
+//! * it is there, a view lacks it, and the server is the one it was sent to: send it again. That changes nothing where
 //!   it is and completes views that may still be filling, under their own tokens. Then look.
 //! * it is there, from a server that was started since: the end of its log of tokens may be lost, so it is not sent
-//!   again. Nothing of it is under way any more either, so the views that lack it can be filled at once.
+//!   again. Once nothing of it is running any more, the views that lack it are filled.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use store::{InsertError, StoreError, Traces};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use store::{Cause, InsertError, StoreError, Traces};
 
 use crate::source::Part;
 
@@ -33,20 +36,21 @@ pub struct Writing {
     pub server_started: i64,
     /// Months that are stored, here or by an earlier owner.
     pub stored: Vec<u32>,
-    /// Blocks that the server turned out not to take: the number of each and why.
-    pub rejected: Vec<(u32, String)>,
-    /// Why the server does not take a block with more than one row, of which it has nothing.
+    /// Why the server does not take a block, of which it has nothing.
     pub refused: Option<String>,
     /// Blocks of which it could not be made sure that the views have them.
     pub unverified: u64,
     /// An attempt may have been made, here or by an earlier owner: look before sending.
     uncertain: bool,
-    /// When the intent was committed.
-    intended_at: Instant,
+    /// When it was last known how things stand: the intent was committed, or the server told.
+    known_at: Instant,
+    /// How often that was too long ago.
+    stale: u32,
     step: Step,
     /// How many tokens the server turned out to know without their rows.
     burnt: u32,
-    fills: u32,
+    /// How often each view of the block was filled.
+    fills: BTreeMap<String, u32>,
     /// The server said that it does not take the block.
     rejection: Option<String>,
     /// The server that the intent has to name before anything is sent to it.
@@ -58,8 +62,6 @@ pub struct Writing {
 pub struct Sealed {
     /// The month.
     pub month: u32,
-    /// 0 when the block has all rows of its month; else it has one row, and this is its number in its message.
-    pub number: u32,
     /// The block.
     pub bytes: Bytes,
 }
@@ -77,8 +79,8 @@ enum Step {
 pub enum Next {
     /// The intent must name this server, and these months as stored, before more is sent.
     Rename(i64),
-    /// What does the server have of the batch's rows of this month?
-    Look(u32),
+    /// What does the server have of the batch's rows of this month, whose tokens begin with this?
+    Look(u32, String),
     /// To be inserted under the token.
     Insert(String, Bytes),
     /// To be filled under the token: a month's rows into a view.
@@ -113,12 +115,15 @@ impl WriteError {
 /// that is back sooner was killed, and not its machine: then the log of tokens is whole.
 const START_TOLERANCE_S: i64 = 2;
 /// Tokens that are tried in place of burnt ones. Rows that are still not seen then have expired already.
-const BURNT_MAX: u32 = 3;
+const BURNT_MAX: u32 = 10;
 /// How often a view is filled that still lacks the batch afterwards.
-const FILLS_MAX: u32 = 3;
-/// An intent older than this may have been taken over: look before sending. Less than the time after which a group
-/// gives the parts of a silent member to another.
-const INTENT_FRESH: Duration = Duration::from_secs(5);
+const FILLS_MAX: u32 = 10;
+/// What was known longer ago than this is looked at again before anything is sent: another owner may have taken over,
+/// or the server may be another one. Less than a server takes to start. When this process is too slow for that, the
+/// time is doubled, up to so many times: less than a group takes to give the parts of a silent member to another, and
+/// than a machine takes to boot.
+const KNOWN_FRESH: Duration = Duration::from_millis(300);
+const STALE_MAX: u32 = 4;
 
 impl Writing {
     /// A batch whose intent was committed at `intended_at`; `again` when an earlier owner intended the same.
@@ -138,14 +143,14 @@ impl Writing {
             blocks,
             server_started,
             stored: Vec::new(),
-            rejected: Vec::new(),
             refused: None,
             unverified: 0,
             uncertain: again,
-            intended_at,
+            known_at: intended_at,
+            stale: 0,
             step,
             burnt: 0,
-            fills: 0,
+            fills: BTreeMap::new(),
             rejection: None,
             rename: None,
         }
@@ -157,21 +162,23 @@ impl Writing {
         if let Some(started) = self.rename {
             return Next::Rename(started);
         }
-        if !self.uncertain && now.duration_since(self.intended_at) > INTENT_FRESH {
+        let acts = matches!(self.step, Step::Send | Step::Fill(_));
+        if acts && now.duration_since(self.known_at) > KNOWN_FRESH * (1 << self.stale) {
+            self.stale = (self.stale + 1).min(STALE_MAX);
             (self.uncertain, self.step) = (true, Step::Look);
+        } else if acts {
+            self.stale = 0;
         }
-        let Sealed { month, number, bytes } = sealed;
+        let Sealed { month, bytes } = sealed;
         match &self.step {
-            // Single rows are not told apart by their range: they rest on the token alone.
-            Step::Look | Step::Check if *number > 0 => Next::Insert(self.token(sealed), bytes.clone()),
-            Step::Look | Step::Check => Next::Look(*month),
+            Step::Look | Step::Check => Next::Look(*month, self.name(sealed)),
             Step::Send => Next::Insert(self.token(sealed), bytes.clone()),
             Step::Fill(views) => match views.last() {
                 Some(view) => {
-                    let token = format!("{}/view/{view}/{}", self.name(sealed), self.fills);
+                    let token = format!("{}/view/{view}/{}", self.name(sealed), self.filled_before(view));
                     Next::Fill(*month, view.clone(), token)
                 }
-                None => Next::Look(*month),
+                None => Next::Look(*month, self.name(sealed)),
             },
         }
     }
@@ -183,17 +190,26 @@ impl Writing {
         }
     }
 
-    /// What the server has of the block.
-    pub fn looked(&mut self, traces: Traces) {
+    /// What the server has of the block. Returns whether it has to be looked at again later, since what was sent to a
+    /// server that started in the meantime is still under way.
+    pub fn looked(&mut self, traces: Traces, now: Instant) -> bool {
+        self.known_at = now;
         let restarted = (traces.started - self.server_started).abs() > START_TOLERANCE_S;
         let there = traces.rows > 0;
+        if (restarted || traces.ahead) && traces.running && self.step == Step::Look {
+            return true;
+        }
         // When it has the rows, it is a view that does not take them: then it stands still until that is mended.
         self.refused = self.rejection.take().filter(|_| !there);
         match self.step {
             Step::Look if there && restarted => self.fill(traces.lacking),
+            Step::Look if there && traces.lacking.is_empty() => self.block_done(),
+            Step::Look if there => self.step = Step::Send,
             Step::Look => {
                 // What is sent from here on goes to this server: the next owner must not take it for an earlier one.
-                self.rename = (restarted && !there).then_some(traces.started);
+                self.rename = restarted.then_some(traces.started);
+                // A view that has it must not get it again: its log of tokens may be lost as well.
+                self.burnt = self.burnt.max(u32::from(traces.ahead));
                 self.step = Step::Send;
             }
             // Rows that were sent again and again, and that nobody sees, have expired.
@@ -204,40 +220,34 @@ impl Writing {
             }
             _ => self.fill(traces.lacking),
         }
+        false
     }
 
     /// The server took the block.
     pub fn inserted(&mut self) {
-        let single = self.blocks.last().is_some_and(|sealed| sealed.number > 0);
-        match self.uncertain && !single {
+        match self.uncertain {
             true => self.step = Step::Check,
             false => self.block_done(),
         }
     }
 
     /// The server filled a view.
-    pub fn filled(&mut self) {
-        if let Step::Fill(views) = &mut self.step {
-            views.pop();
+    pub fn filled(&mut self, now: Instant) {
+        if let Step::Fill(views) = &mut self.step
+            && let Some(view) = views.pop()
+        {
+            self.known_at = now;
+            *self.fills.entry(view).or_default() += 1;
             if views.is_empty() {
-                self.fills += 1;
                 self.step = Step::Check;
             }
         }
     }
 
-    /// The last thing that was asked for failed: the next thing is to look. Only a single row that was rejected is
-    /// done with.
+    /// The last thing that was asked for failed: the next thing is to look.
     pub fn failed(&mut self, cause: &WriteError) {
-        if let (WriteError::Insert(InsertError::Reject(why)), Some(sealed)) = (cause, self.blocks.last())
-            && !matches!(self.step, Step::Fill(_))
-        {
-            let why = format!("rejected by clickhouse: {}", why.text);
-            if sealed.number > 0 {
-                self.rejected.push((sealed.number, why));
-                return self.block_done();
-            }
-            self.rejection = Some(why);
+        if let (WriteError::Insert(InsertError::Reject(why)), Step::Send) = (cause, &self.step) {
+            self.rejection = Some(rejected(why));
         }
         (self.uncertain, self.step) = (true, Step::Look);
     }
@@ -246,20 +256,21 @@ impl Writing {
         if lacking.is_empty() {
             return self.block_done();
         }
-        if self.fills == FILLS_MAX {
+        if lacking.iter().any(|view| self.filled_before(view) == FILLS_MAX) {
             self.unverified += 1;
             return self.block_done();
         }
         self.step = Step::Fill(lacking);
     }
 
+    fn filled_before(&self, view: &str) -> u32 {
+        self.fills.get(view).copied().unwrap_or(0)
+    }
+
     fn block_done(&mut self) {
-        if let Some(sealed) = self.blocks.pop()
-            && sealed.number == 0
-        {
-            self.stored.push(sealed.month);
-        }
-        (self.burnt, self.fills) = (0, 0);
+        self.stored.extend(self.blocks.pop().map(|sealed| sealed.month));
+        self.burnt = 0;
+        self.fills.clear();
         self.step = if self.uncertain { Step::Look } else { Step::Send };
     }
 
@@ -273,9 +284,13 @@ impl Writing {
 
     fn name(&self, sealed: &Sealed) -> String {
         let Writing { part, from, to, .. } = self;
-        let single = if sealed.number > 0 { format!("/{}", sealed.number) } else { String::new() };
-        format!("{}/{}/{from}-{to}/{}{single}", part.topic, part.number, sealed.month)
+        format!("{}/{}/{from}-{to}/{}", part.topic, part.number, sealed.month)
     }
+}
+
+/// Why a row is set aside.
+pub fn rejected(cause: &Cause) -> String {
+    format!("rejected by clickhouse: {}", cause.text)
 }
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -283,18 +298,26 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Waits that double, with jitter: a fleet that failed together does not come back together.
 #[derive(Debug)]
-pub struct Backoff(Duration);
+pub struct Backoff {
+    wait: Duration,
+    jitter: SmallRng,
+}
 
 impl Backoff {
-    /// Starts small.
-    pub fn new() -> Self {
-        Backoff(BACKOFF_MIN)
+    /// Starts small. The seed is for the jitter.
+    pub fn new(seed: u64) -> Self {
+        Backoff { wait: BACKOFF_MIN, jitter: SmallRng::seed_from_u64(seed) }
     }
 
     /// How long to wait now.
     pub fn next(&mut self) -> Duration {
-        let wait = self.0.mul_f64(rand::random_range(0.5..1.0));
-        self.0 = (self.0 * 2).min(BACKOFF_MAX);
+        let wait = self.wait.mul_f64(self.jitter.random_range(0.5..1.0));
+        self.wait = (self.wait * 2).min(BACKOFF_MAX);
         wait
+    }
+
+    /// Starts small again.
+    pub fn reset(&mut self) {
+        self.wait = BACKOFF_MIN;
     }
 }

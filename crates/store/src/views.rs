@@ -18,6 +18,10 @@ pub struct Traces {
     pub rows: u64,
     /// Views whose target should have something of these rows and has nothing.
     pub lacking: Vec<String>,
+    /// A view's target has something of the batch, and `events` has nothing.
+    pub ahead: bool,
+    /// An insert or a filling of the batch is running at this moment.
+    pub running: bool,
     /// When the server was started, as [`Store::started`] gives it.
     pub started: i64,
 }
@@ -43,35 +47,49 @@ pub(crate) struct View {
 
 impl Store {
     /// What the server that takes a shard's inserts has of a batch, in `events` and behind it. Says the truth about a
-    /// batch as long as none after it of the same source and partition was written.
+    /// batch as long as none after it of the same source and partition was written. The token is what those of all
+    /// inserts and fillings of the batch begin with.
     ///
     /// # Errors
     /// When the server refuses or does not answer in time.
-    pub async fn traces(&self, shard: usize, range: &Range<'_>) -> Result<Traces, StoreError> {
+    pub async fn traces(&self, shard: usize, range: &Range<'_>, token: &str) -> Result<Traces, StoreError> {
+        let server = self.writer(shard)?;
+        // Before the rest: what ends in between is seen by the rest.
+        let sql = "SELECT count() FROM system.processes \
+             WHERE startsWith(Settings['insert_deduplication_token'], {token:String})";
+        let running = server.text(sql, &[("token", token)], self.config.request_timeout_ms).await?;
         let rows = self.stored(shard, range).await?;
-        let mut lacking = Vec::new();
-        if rows > 0 {
-            let server = self.writer(shard)?;
-            for view in server.views(self.config.request_timeout_ms).await? {
-                if self.lacks(server, view, range).await? {
-                    lacking.push(view.name.clone());
-                }
+        let (mut lacking, mut ahead) = (Vec::new(), false);
+        for view in server.views(self.config.request_timeout_ms).await? {
+            if rows == 0 {
+                ahead |= self.has(server, view, range).await?;
+            } else if self.expects(server, view, range).await? && !self.has(server, view, range).await? {
+                lacking.push(view.name.clone());
             }
         }
-        Ok(Traces { rows, lacking, started: self.started(shard).await? })
+        let running = running.trim() != "0";
+        Ok(Traces { rows, lacking, ahead, running, started: self.started(shard).await? })
     }
 
-    async fn lacks(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
-        let View { target, select, .. } = view;
-        let Range { part, from, month, .. } = range;
-        // A later row of the same key hides the batch's own, and tells as much: it was written after it.
+    /// Whether a view's target has anything of a batch. A later row of the same key hides the batch's own, and tells
+    /// as much: it was written after it.
+    async fn has(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
+        let Range { source, part, from, month, .. } = range;
         let sql = format!(
-            "SELECT (SELECT count() FROM {target} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} \
-             AND k_part = {part} AND k_off >= {from}) = 0 AND (SELECT count() FROM ({select})) > 0 {}",
-            self.only(range),
+            "SELECT count() FROM (SELECT 1 FROM {} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} \
+             AND k_part = {part} AND k_off >= {from} LIMIT 1)",
+            view.target,
         );
-        let text = server.text(&sql, &[("source", range.source)], self.config.request_timeout_ms).await?;
-        Ok(text.trim() == "1")
+        let text = server.text(&sql, &[("source", source)], self.config.request_timeout_ms).await?;
+        Ok(text.trim() != "0")
+    }
+
+    /// Whether the rows of a batch come to anything in a view.
+    async fn expects(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
+        let sql =
+            format!("SELECT count() FROM (SELECT 1 FROM ({}) LIMIT 1) {}", view.select, self.only(range));
+        let text = server.text(&sql, &[], self.config.request_timeout_ms).await?;
+        Ok(text.trim() != "0")
     }
 
     /// Fills a view's target with what a batch's rows come to, once for each token. Only for a view that
