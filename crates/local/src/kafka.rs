@@ -168,6 +168,19 @@ impl Kafka {
         wire::create_topic(port, name, partitions, config::replicas(self.brokers.len()), ASK_WAIT)
     }
 
+    /// How many copies the partition of `topics` with the fewest has that are in sync; 0 when it has no leader.
+    pub fn copies_in_sync(&self, topics: &[&str]) -> Result<usize, LocalError> {
+        let mut cause = None;
+        for index in (0..self.brokers.len()).filter(|index| self.is_alive(*index)) {
+            match wire::copies_in_sync(self.port(index), topics, ASK_WAIT) {
+                Ok(copies) => return Ok(copies),
+                Err(error) => cause = Some(error.to_string()),
+            }
+        }
+        let cause = cause.unwrap_or_else(|| "no broker runs".into());
+        Err(LocalError::Query(format!("failed to ask kafka for the copies in sync: {cause}")))
+    }
+
     /// Kills broker `index` as a crash would (`SIGKILL`) and waits until it is gone.
     pub fn kill(&mut self, index: usize) -> Result<(), LocalError> {
         self.brokers[index].process.as_ref().map_or(Ok(()), Process::kill)

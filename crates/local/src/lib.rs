@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod geo;
 pub mod kafka;
+pub mod program;
 
 mod cache;
 mod child;

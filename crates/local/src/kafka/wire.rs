@@ -1,4 +1,4 @@
-//! The two requests of Kafka's protocol that starting a cluster takes: who is alive, and make a topic.
+//! The requests of Kafka's protocol that a cluster takes: who is alive and in sync, and make a topic.
 //!
 //! Both in versions from before the compact encoding, which Kafka 4 still serves.
 
@@ -19,7 +19,10 @@ pub(super) fn brokers(port: u16, wait: Duration) -> io::Result<Vec<usize>> {
     body.extend(0_i32.to_be_bytes()); // of no topic
     body.push(0); // and do not make any
     let answer = ask(port, METADATA, &body, wait)?;
-    let mut reader = Reader(&answer);
+    read_brokers(&mut Reader(&answer))
+}
+
+fn read_brokers(reader: &mut Reader<'_>) -> io::Result<Vec<usize>> {
     reader.i32()?; // throttle time
     let count = reader.i32()?;
     let mut alive = Vec::new();
@@ -30,6 +33,43 @@ pub(super) fn brokers(port: u16, wait: Duration) -> io::Result<Vec<usize>> {
         reader.string()?; // rack
     }
     Ok(alive)
+}
+
+/// The fewest copies in sync of any partition of `topics`, as the broker at `port` knows it.
+pub(super) fn copies_in_sync(port: u16, topics: &[&str], wait: Duration) -> io::Result<usize> {
+    let mut body = Vec::new();
+    body.extend(i32::try_from(topics.len()).map_err(io::Error::other)?.to_be_bytes());
+    for topic in topics {
+        body.extend(i16::try_from(topic.len()).map_err(io::Error::other)?.to_be_bytes());
+        body.extend(topic.as_bytes());
+    }
+    body.push(0); // and do not make any
+    read_copies(&ask(port, METADATA, &body, wait)?)
+}
+
+fn read_copies(answer: &[u8]) -> io::Result<usize> {
+    let mut reader = Reader(answer);
+    read_brokers(&mut reader)?;
+    reader.string()?; // cluster
+    reader.i32()?; // controller
+    let mut fewest = usize::MAX;
+    for _ in 0..reader.i32()? {
+        let code = reader.i16()?;
+        let topic = reader.string()?.unwrap_or_default();
+        reader.take::<1>()?; // internal
+        if code != 0 {
+            return Err(io::Error::other(format!("topic {topic}: kafka error {code}")));
+        }
+        for _ in 0..reader.i32()? {
+            reader.i16()?; // error
+            reader.i32()?; // partition
+            let led = reader.i32()? >= 0;
+            reader.list()?; // copies
+            let in_sync = reader.list()?.len();
+            fewest = fewest.min(if led { in_sync } else { 0 });
+        }
+    }
+    if fewest == usize::MAX { Err(io::Error::other("no partition")) } else { Ok(fewest) }
 }
 
 /// Makes a topic through the broker at `port`.
@@ -110,6 +150,11 @@ impl Reader<'_> {
         self.take().map(i32::from_be_bytes)
     }
 
+    fn list(&mut self) -> io::Result<Vec<i32>> {
+        let count = self.i32()?;
+        (0..count).map(|_| self.i32()).collect()
+    }
+
     /// `None` when the length is -1.
     fn string(&mut self) -> io::Result<Option<String>> {
         let Ok(length) = usize::try_from(self.i16()?) else { return Ok(None) };
@@ -122,6 +167,39 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An answer to METADATA version 4 of one broker, with one topic whose partitions have these leaders and copies.
+    fn metadata(partitions: &[(i32, &[i32])]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        let numbers = |answer: &mut Vec<u8>, numbers: &[i32]| {
+            numbers.iter().for_each(|number| answer.extend(number.to_be_bytes()));
+        };
+        numbers(&mut answer, &[0, 1, 7]);
+        answer.extend([0, 1, b'h']);
+        numbers(&mut answer, &[9092]);
+        answer.extend([255, 255, 0, 1, b'c']);
+        numbers(&mut answer, &[7, 1]);
+        answer.extend([0, 0, 0, 1, b't', 0]);
+        numbers(&mut answer, &[i32::try_from(partitions.len()).unwrap()]);
+        for (index, (leader, in_sync)) in (0..).zip(partitions) {
+            answer.extend([0, 0]);
+            numbers(&mut answer, &[index, *leader, 3, 0, 1, 2, i32::try_from(in_sync.len()).unwrap()]);
+            numbers(&mut answer, in_sync);
+        }
+        answer
+    }
+
+    #[test]
+    fn the_partition_with_the_fewest_copies_counts() {
+        let copies = |partitions: &[(i32, &[i32])]| read_copies(&metadata(partitions)).ok();
+        assert_eq!(copies(&[(0, &[0, 1, 2]), (1, &[1, 2])]), Some(2));
+        assert_eq!(copies(&[(0, &[0, 1, 2]), (-1, &[1, 2])]), Some(0), "nobody leads");
+        assert_eq!(copies(&[]), None);
+        let whole = metadata(&[(0, &[0, 1])]);
+        for end in 0..whole.len() {
+            assert!(read_copies(&whole[..end]).is_err(), "cut at {end}");
+        }
+    }
 
     #[test]
     fn torn_answer_is_an_error() {

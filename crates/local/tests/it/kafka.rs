@@ -70,10 +70,24 @@ fn three_brokers_go_on_without_one() {
     let mut kafka = testkit::fresh_kafka(3);
     let topic = testkit::topic("replicated");
     kafka.create_topic(&topic, 3).unwrap();
+    in_sync(&kafka, &topic, 3);
     kafka.kill(0).unwrap();
     assert!(!kafka.is_alive(0) && kafka.is_alive(1) && kafka.is_alive(2));
+    in_sync(&kafka, &topic, 2);
     let database = connect(engine, &kafka, &topic);
     produce(engine, &database, ROWS);
     kafka.start_broker(0).unwrap();
+    in_sync(&kafka, &topic, 3);
     assert_eq!(consume(engine, &database, ROWS), ROWS);
+}
+
+/// Waits until each partition has as many copies in sync.
+fn in_sync(kafka: &Kafka, topic: &str, copies: usize) {
+    const ASKED_MAX: usize = 2_000;
+    let seen = |_| {
+        let seen = kafka.copies_in_sync(&[topic]);
+        std::thread::park_timeout(std::time::Duration::from_millis(25));
+        seen.is_ok_and(|seen| seen == copies)
+    };
+    assert!((0..ASKED_MAX).any(seen), "{:?}", kafka.copies_in_sync(&[topic]));
 }

@@ -6,3 +6,4 @@ mod engine;
 mod geo;
 mod kafka;
 mod parent;
+mod program;
