@@ -10,6 +10,7 @@ pub mod clickhouse;
 pub mod cpu;
 pub mod crowd;
 pub mod draw;
+pub mod drill;
 mod exchange;
 pub mod find_max;
 pub mod freshness;

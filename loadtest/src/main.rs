@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
-use loadtest::{html, run, self_check};
+use loadtest::{drill, html, run, self_check};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let ended = runtime.context("failed to start a runtime").and_then(|runtime| match command {
         Command::Run(options) => runtime.block_on(go(&options)),
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
+        Command::Drill(options) => drill::run(&options),
     });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

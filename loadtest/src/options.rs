@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::account::Page;
 use crate::clickhouse::{ClickHouse, Secret};
 use crate::cpu::Watched;
+use crate::drill::options::DrillOptions;
 use crate::freshness::PROBES_MAX;
 use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
@@ -46,6 +47,12 @@ pub enum Command {
         after_long_help = "Exit status:\n  0  the tail is in the report\n  1  it is not, or the run could not be made"
     )]
     SelfCheck(SelfCheckOptions),
+    /// Kill and freeze every part under load, and hold ClickHouse to every request that was answered.
+    ///
+    /// Three Kafka brokers, a ClickHouse, two edges and two consumers run as processes of their own on this machine. In
+    /// the end all is mended and drained, and each answered request must be one row.
+    #[command(after_long_help = crate::drill::options::EXAMPLES)]
+    Drill(DrillOptions),
 }
 
 /// How to check the tool itself.
