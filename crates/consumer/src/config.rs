@@ -9,7 +9,9 @@ use telemetry::SettingError;
 pub struct Config {
     /// The Kafka consumer group.
     pub group: String,
-    /// This member's name in the group, stable over restarts: a restart then moves no partitions. Empty for none.
+    /// This member's name in the group, stable over restarts: a restart then moves no partitions. Empty for none, which
+    /// is the safer choice: a named member that is killed in the middle of a cooperative rebalance and comes back before
+    /// its session ends gets its old share, and nobody is told that the partitions it was to pass on have no owner.
     pub instance: String,
     /// Where a group without commits begins: true takes the topic from its start, as the first deployment must;
     /// false refuses to start, so that lost offsets are seen instead of skipped.

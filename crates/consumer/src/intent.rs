@@ -19,10 +19,13 @@ pub struct Intent {
     pub stored: Vec<u32>,
     /// The server rejected it: its rows are tried before they are written, and those at fault are left out.
     pub tried: bool,
+    /// The server has said yes to the range without having its rows: they go under tokens that fill no views.
+    pub rows: bool,
 }
 
-/// The last word of an intent whose rows are tried.
+/// The last words of an intent.
 const TRIED: &str = "tried";
+const ROWS: &str = "rows";
 
 /// Months that a note names at most. A range has one, or two around midnight of the first; more after an outage.
 pub const STORED_MAX: usize = 300;
@@ -30,12 +33,12 @@ pub const STORED_MAX: usize = 300;
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v1|{}|{}|{}", self.from, self.to, self.server_started)?;
-        if !self.stored.is_empty() || self.tried {
+        if !self.stored.is_empty() || self.tried || self.rows {
             let months: Vec<String> = self.stored.iter().take(STORED_MAX).map(u32::to_string).collect();
             write!(f, "|{}", months.join(","))?;
         }
-        if self.tried {
-            write!(f, "|{TRIED}")?;
+        for (word, _) in [(TRIED, self.tried), (ROWS, self.rows)].iter().filter(|(_, said)| *said) {
+            write!(f, "|{word}")?;
         }
         Ok(())
     }
@@ -43,7 +46,7 @@ impl fmt::Display for Intent {
 
 /// A note that says something we do not understand: a newer version's, or another program's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS[|tried]]")]
+#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS[|tried][|rows]]")]
 pub struct NoteError(String);
 
 impl Intent {
@@ -71,15 +74,15 @@ fn parse(note: &str) -> Option<Intent> {
         server_started: words.next()?.parse().ok()?,
         stored: Vec::new(),
         tried: false,
+        rows: false,
     };
     if let Some(months) = words.next() {
         let months = months.split(',').filter(|month| !month.is_empty());
         intent.stored = months.map(|month| month.parse().ok()).collect::<Option<_>>()?;
     }
-    if let Some(word) = words.next() {
-        intent.tried = word == TRIED;
-        intent.tried.then_some(())?;
-    }
+    let mut words = words.peekable();
+    intent.tried = words.next_if_eq(&TRIED).is_some();
+    intent.rows = words.next_if_eq(&ROWS).is_some();
     words.next().is_none().then_some(intent)
 }
 
@@ -89,10 +92,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (stored, tried) in
-            [(vec![], false), (vec![202_611], false), (vec![], true), (vec![202_610, 202_611], true)]
-        {
-            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, tried };
+        for (stored, tried, rows) in [
+            (vec![], false, false),
+            (vec![202_611], false, false),
+            (vec![], true, false),
+            (vec![], false, true),
+            (vec![202_610, 202_611], true, true),
+        ] {
+            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, tried, rows };
             assert_eq!(Intent::read(&intent.to_string(), Some(7)), Ok(Some(intent)));
         }
         assert_eq!(Intent::read("", Some(7)), Ok(None));
@@ -102,6 +109,7 @@ mod tests {
             server_started: i64::MAX,
             stored: vec![202_611; STORED_MAX + 9],
             tried: true,
+            rows: true,
         };
         assert!(
             long.to_string().len() < 4_000,
@@ -118,6 +126,8 @@ mod tests {
             ("v1|7|12|0|202611|", Some(7)),
             ("v1|7|12|0||tired", Some(7)),
             ("v1|7|12|0||tried|", Some(7)),
+            ("v1|7|12|0||rows|tried", Some(7)),
+            ("v1|7|12|0|rows", Some(7)),
             ("v1|12|7|0", Some(12)),
             ("v1|7|12|0", Some(8)),
             ("v1|7|12|0", None),

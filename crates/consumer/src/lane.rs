@@ -266,6 +266,7 @@ impl Lane {
                         server_started: started,
                         stored: writing.stored.clone(),
                         tried: bill.tried,
+                        rows: writing.will_be_rows(),
                     };
                     Some(Task::Commit(intent.from, intent.to_string()))
                 }
@@ -388,6 +389,7 @@ impl Lane {
             server_started: answer.server_started,
             stored: Vec::new(),
             tried: batch.tried,
+            rows: false,
         };
         // A range that was intended before keeps its note: it says which server may have its rows.
         let before = self.rerun.take_if(|intent| intent.to == batch.to);
@@ -422,11 +424,11 @@ impl Lane {
                     again,
                     self.now,
                 );
-                writing.stored = intent.stored;
+                (writing.stored, writing.rows) = (intent.stored, intent.rows);
                 self.flight = Some(Flight::Writing(Box::new(writing), bill));
             }
             Some(Flight::Writing(mut writing, bill)) => {
-                writing.renamed();
+                writing.renamed(self.now);
                 self.flight = Some(Flight::Writing(writing, bill));
             }
             flight => self.flight = flight,
@@ -454,8 +456,8 @@ impl Lane {
         let Some(cause) = &writing.refused else { return };
         let (part, from, to) = (self.batch.part.clone(), bill.from, bill.to);
         warn!(partition = part.number, from, to, cause, "rejected, looking for the rows");
-        let (server_started, stored) = (writing.server_started, writing.stored.clone());
-        self.rerun = Some(Intent { from, to, server_started, stored, tried: true });
+        let (server_started, stored, rows) = (writing.server_started, writing.stored.clone(), writing.rows);
+        self.rerun = Some(Intent { from, to, server_started, stored, tried: true, rows });
         self.ready.clear();
         self.batch = Batch::new(part, from, true);
         self.flight = Some(Flight::Back(from));
@@ -606,8 +608,14 @@ mod tests {
 
     impl World {
         fn new(committed: Option<u64>, rerun: Option<(u64, u64)>, rows_max: usize) -> World {
-            let rerun =
-                rerun.map(|(from, to)| Intent { from, to, server_started: 1, stored: vec![], tried: false });
+            let rerun = rerun.map(|(from, to)| Intent {
+                from,
+                to,
+                server_started: 1,
+                stored: vec![],
+                tried: false,
+                rows: false,
+            });
             let part = Part { topic: Arc::from("t"), number: 0 };
             let bound = Bound { rows_max, bytes_max: 1 << 20 };
             let tables = Arc::new(Tables::load(&[]).unwrap());

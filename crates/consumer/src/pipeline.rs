@@ -101,7 +101,7 @@ pub fn run(
             }
         }
         while let Ok((part, epoch, result)) = done.try_recv() {
-            pipeline.follow_up(&part, epoch, result);
+            pipeline.follow_up(source.as_mut(), &part, epoch, result);
         }
         if !leaving.is_empty() {
             pipeline.give_up(source.as_mut(), &done, &leaving);
@@ -180,10 +180,7 @@ impl Pipeline {
         }
         for lane in self.lanes.values_mut() {
             let retry_at = lane.retry_at;
-            while let Some(task) = lane.next(&mut self.enricher, Instant::now(), hurry) {
-                let Some(done) = self.aside.perform(lane, source, task) else { break };
-                lane.done(&mut self.enricher, done, Instant::now());
-            }
+            drive(&self.aside, &mut self.enricher, lane, source, hurry);
             if lane.retry_at != retry_at {
                 // What failed just now may have taken seconds: the source is polled before another part is tried.
                 break;
@@ -191,10 +188,13 @@ impl Pipeline {
         }
     }
 
-    /// Takes up what a task came to.
-    fn follow_up(&mut self, part: &Part, epoch: u64, result: Done) {
+    /// Takes up what a task came to, and goes on at once: what was found out is only true for a moment.
+    fn follow_up(&mut self, source: &mut dyn Source, part: &Part, epoch: u64, result: Done) {
         if let Some(lane) = self.lanes.get_mut(part).filter(|lane| lane.epoch == epoch) {
             lane.done(&mut self.enricher, result, Instant::now());
+            if lane.under_way().is_some() {
+                drive(&self.aside, &mut self.enricher, lane, source, false);
+            }
         }
     }
 
@@ -205,11 +205,8 @@ impl Pipeline {
         loop {
             for part in parts {
                 let Some(lane) = self.lanes.get_mut(part) else { continue };
-                while lane.under_way().is_some()
-                    && let Some(task) = lane.next(&mut self.enricher, Instant::now(), false)
-                {
-                    let Some(done) = self.aside.perform(lane, source, task) else { break };
-                    lane.done(&mut self.enricher, done, Instant::now());
+                if lane.under_way().is_some() {
+                    drive(&self.aside, &mut self.enricher, lane, source, false);
                 }
             }
             if !parts.iter().any(|part| self.lanes.get(part).is_some_and(Lane::is_writing)) {
@@ -217,7 +214,7 @@ impl Pipeline {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok((part, epoch, result)) = done.recv_timeout(left) else { break };
-            self.follow_up(&part, epoch, result);
+            self.follow_up(source, &part, epoch, result);
         }
         for part in parts {
             let Some(lane) = self.lanes.remove(part) else { continue };
@@ -253,5 +250,13 @@ impl Pipeline {
             }
             (None, None) => health.set("consumer", Ok(())),
         }
+    }
+}
+
+/// Does what a part needs done, until something is under way beside the pipeline or has to wait.
+fn drive(aside: &Aside, enricher: &mut Enricher, lane: &mut Lane, source: &mut dyn Source, hurry: bool) {
+    while let Some(task) = lane.next(enricher, Instant::now(), hurry) {
+        let Some(done) = aside.perform(lane, source, task) else { break };
+        lane.done(enricher, done, Instant::now());
     }
 }

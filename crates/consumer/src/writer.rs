@@ -34,6 +34,8 @@ pub struct Writing {
     pub blocks: Vec<Sealed>,
     /// When the server was started that the first attempt went to, Unix seconds, as the intent says.
     pub server_started: i64,
+    /// The intent says that rows go under tokens that fill no views.
+    pub rows: bool,
     /// Months that are stored, here or by an earlier owner.
     pub stored: Vec<u32>,
     /// Why the server does not take a block, of which it has nothing.
@@ -44,8 +46,6 @@ pub struct Writing {
     uncertain: bool,
     /// When it was last known how things stand: the intent was committed, or the server told.
     known_at: Instant,
-    /// How often that was too long ago.
-    stale: u32,
     step: Step,
     /// How many tokens the server turned out to know without their rows.
     burnt: u32,
@@ -53,7 +53,7 @@ pub struct Writing {
     fills: BTreeMap<String, u32>,
     /// The server said that it does not take the block.
     rejection: Option<String>,
-    /// The server that the intent has to name before anything is sent to it.
+    /// The server that the intent has to name, once more perhaps, before anything is sent.
     rename: Option<i64>,
 }
 
@@ -119,11 +119,9 @@ const BURNT_MAX: u32 = 10;
 /// How often a view is filled that still lacks the batch afterwards.
 const FILLS_MAX: u32 = 10;
 /// What was known longer ago than this is looked at again before anything is sent: another owner may have taken over,
-/// or the server may be another one. Less than a server takes to start. When this process is too slow for that, the
-/// time is doubled, up to so many times: less than a group takes to give the parts of a silent member to another, and
-/// than a machine takes to boot.
+/// or the server may be another one. Less than a server takes to start, and far more than it takes this process from
+/// an answer to the next request.
 const KNOWN_FRESH: Duration = Duration::from_millis(300);
-const STALE_MAX: u32 = 4;
 
 impl Writing {
     /// A batch whose intent was committed at `intended_at`; `again` when an earlier owner intended the same.
@@ -142,12 +140,12 @@ impl Writing {
             to: range.1,
             blocks,
             server_started,
+            rows: false,
             stored: Vec::new(),
             refused: None,
             unverified: 0,
             uncertain: again,
             known_at: intended_at,
-            stale: 0,
             step,
             burnt: 0,
             fills: BTreeMap::new(),
@@ -163,11 +161,8 @@ impl Writing {
             return Next::Rename(started);
         }
         let acts = matches!(self.step, Step::Send | Step::Fill(_));
-        if acts && now.duration_since(self.known_at) > KNOWN_FRESH * (1 << self.stale) {
-            self.stale = (self.stale + 1).min(STALE_MAX);
+        if acts && now.duration_since(self.known_at) > KNOWN_FRESH {
             (self.uncertain, self.step) = (true, Step::Look);
-        } else if acts {
-            self.stale = 0;
         }
         let Sealed { month, bytes } = sealed;
         match &self.step {
@@ -183,10 +178,17 @@ impl Writing {
         }
     }
 
+    /// What the intent has to say of the rows: under which tokens they go from here on.
+    pub fn will_be_rows(&self) -> bool {
+        self.rows || self.burnt > 0
+    }
+
     /// The intent names the server now.
-    pub fn renamed(&mut self) {
+    pub fn renamed(&mut self, now: Instant) {
+        self.known_at = now;
         if let Some(started) = self.rename.take() {
             self.server_started = started;
+            self.rows = self.will_be_rows();
         }
     }
 
@@ -211,16 +213,25 @@ impl Writing {
                 // A view that has it must not get it again: its log of tokens may be lost as well.
                 self.burnt = self.burnt.max(u32::from(traces.ahead));
                 self.step = Step::Send;
+                self.tell_rows();
             }
             // Rows that were sent again and again, and that nobody sees, have expired.
             _ if !there && self.burnt == BURNT_MAX => self.block_done(),
             _ if !there => {
                 self.burnt += 1;
                 self.step = Step::Send;
+                self.tell_rows();
             }
             _ => self.fill(traces.lacking),
         }
         false
+    }
+
+    /// The next owner must not send the rows under the first token again: they may be there under another.
+    fn tell_rows(&mut self) {
+        if self.will_be_rows() != self.rows {
+            self.rename = self.rename.or(Some(self.server_started));
+        }
     }
 
     /// The server took the block.
@@ -260,6 +271,8 @@ impl Writing {
             self.unverified += 1;
             return self.block_done();
         }
+        // Only the owner may: that is what the commit makes sure of.
+        self.rename = Some(self.server_started);
         self.step = Step::Fill(lacking);
     }
 
@@ -276,7 +289,7 @@ impl Writing {
 
     /// Names exactly what is sent: the same token with other rows would drop them in silence.
     fn token(&self, sealed: &Sealed) -> String {
-        match self.burnt {
+        match self.burnt.max(u32::from(self.rows)) {
             0 => self.name(sealed),
             burnt => format!("{}/rows/{burnt}", self.name(sealed)),
         }

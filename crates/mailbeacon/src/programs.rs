@@ -11,7 +11,7 @@ use consumer::{JournalSource, KafkaSource, Source};
 use enrich::Tables;
 use journal::{Log, Reader};
 use link::Keys;
-use store::Store;
+use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -178,9 +178,30 @@ pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
     Ok(Arc::new(Tables::load(files).context("configuration [geo]")?))
 }
 
-/// Refuses a database whose schema is not the newest.
+/// How often a ClickHouse that does not answer is asked at the start, and the wait in between: ten minutes in all. An
+/// outage is no wrong configuration.
+const SCHEMA_TRIES_MAX: u32 = 600;
+const SCHEMA_WAIT: Duration = Duration::from_secs(1);
+
+/// Refuses a database whose schema is not the newest. Waits for one that does not answer.
 pub fn check_schema(process: &Process, store: &Store) -> anyhow::Result<()> {
-    let state = process.runtime.block_on(store.schema())?;
+    let mut tries = 1;
+    let state = loop {
+        match process.runtime.block_on(store.schema()) {
+            Err(StoreError::Server(cause)) if cause.code.is_none() && tries < SCHEMA_TRIES_MAX => {
+                warn!(%cause, "clickhouse does not answer, trying again");
+                process.health.set("consumer", Err("clickhouse does not answer"));
+                tries += 1;
+                let begun = process.runtime.block_on(async {
+                    tokio::time::timeout(SCHEMA_WAIT, process.shutdown.wait()).await.is_ok()
+                });
+                if begun {
+                    bail!("told to end before clickhouse answered: {cause}");
+                }
+            }
+            state => break state?,
+        }
+    };
     for server in &state.servers {
         if !server.pending.is_empty() {
             let pending = server.pending.join(", ");

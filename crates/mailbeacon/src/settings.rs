@@ -62,6 +62,8 @@ pub struct Kafka {
     pub replication: u16,
     /// For `migrate`: how long events stay in the topic, at least a week.
     pub retention_ms: u64,
+    /// After so long without a sign of life a consumer's partitions go to the others. At least 6,000.
+    pub session_timeout_ms: u32,
     /// `lz4`, `zstd` or `none`.
     pub compression: Compression,
     /// Any other librdkafka property (TLS, SASL), but for those that a promise rests on.
@@ -183,6 +185,7 @@ impl Default for Kafka {
             partitions: 12,
             replication: 3,
             retention_ms: 7 * 86_400_000,
+            session_timeout_ms: 15_000,
             compression: Compression::Lz4,
             properties: BTreeMap::new(),
         }
@@ -258,13 +261,14 @@ impl Settings {
 
     /// For the crate `kafka`.
     pub fn kafka(&self) -> kafka::Config {
-        let Kafka { brokers, topic, compression, properties, .. } = &self.kafka;
+        let Kafka { brokers, topic, session_timeout_ms, compression, properties, .. } = &self.kafka;
         kafka::Config {
             compression: match compression {
                 Compression::Lz4 => kafka::Compression::Lz4,
                 Compression::Zstd => kafka::Compression::Zstd,
                 Compression::None => kafka::Compression::None,
             },
+            session_timeout_ms: *session_timeout_ms,
             properties: properties.clone(),
             ..kafka::Config::new(brokers, topic)
         }
