@@ -86,6 +86,8 @@ impl Bench {
             &format!("kafka.topic={TOPIC}"),
             "kafka.partitions=12",
             "kafka.replication=3",
+            // The least that a broker takes: partitions of a consumer that was killed wait so long.
+            "kafka.session_timeout_ms=6000",
             // A reply that never comes is given up soon: a drill is full of them.
             "clickhouse.request_timeout_ms=5000",
             "keys.file=keys.toml",
@@ -139,13 +141,12 @@ impl Bench {
         Ok(Running { program, admin })
     }
 
-    /// Starts consumer `index`, which takes its own partitions back at once, and waits until it is up.
+    /// Starts consumer `index` and waits until it is up.
     pub fn consumer(&self, index: usize, stop: &Stop) -> anyhow::Result<Running> {
-        let instance = format!("consumer.instance=consumer-{index}");
-        self.up(&format!("consumer-{index}"), &[&self.through_proxy(), &instance], stop)
+        self.up(&format!("consumer-{index}"), &[&self.through_proxy()], stop)
     }
 
-    /// Starts a consumer without a place of its own in the group: others get its partitions when it leaves.
+    /// Starts a consumer more: others get its partitions when it leaves.
     pub fn guest(&self, stop: &Stop) -> anyhow::Result<Running> {
         self.up("consumer-guest", &[&self.through_proxy()], stop)
     }
