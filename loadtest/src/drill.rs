@@ -23,15 +23,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use tokio::runtime::Runtime;
 
 use self::act::Acted;
 use self::bench::Bench;
 use self::load::{Gate, Load};
 use self::options::DrillOptions;
+use self::plan::Fault;
 use self::report::Report;
 
 /// What may be sent while the last faults take longer than planned, in times of what was asked for.
 const CAPACITY_TIMES: u64 = 4;
+/// What may be sent besides to fill a journal: several times what the smallest one holds.
+const CAPACITY_FULL: u64 = 100_000;
 /// How long nothing may move before the drill stops waiting for what is on its way.
 const STILL_MAX: Duration = Duration::from_secs(60);
 /// The longest wait for what is on its way, as long as it moves.
@@ -96,39 +100,69 @@ fn drill(options: &DrillOptions, program: &Path, dir: &Path) -> anyhow::Result<R
         .enable_all()
         .build()
         .context("failed to start a runtime")?;
-    let stop = Stop::default();
+    let stop = Arc::new(Stop::default());
     let begun = Instant::now();
     eprintln!("starting three brokers, clickhouse, two edges and two consumers in {}", dir.display());
-    let bench = Bench::start(dir, program, runtime.handle(), &stop)?;
+    let bench = Bench::start(dir, program, runtime.handle())?;
     eprintln!("all up after {:.1} s", begun.elapsed().as_secs_f64());
 
+    let faults =
+        plan::plan(options.scenario, options.seed, size.faults, Duration::from_secs_f64(size.duration));
+    let full = faults.iter().filter(|fault| fault.kind == plan::Kind::FullDisk).count() as u64;
+    let capacity = size.events * CAPACITY_TIMES + full * CAPACITY_FULL;
     let gates = bench.listen.iter().map(|address| Gate::new(*address)).collect();
-    let capacity = size.events.saturating_mul(CAPACITY_TIMES);
     let load = Arc::new(Load::new(&bench.keys(), gates, options.rate(), size.events, capacity)?);
     let faults =
         plan::plan(options.scenario, options.seed, size.faults, Duration::from_secs_f64(size.duration));
-    let sending = runtime.spawn(Arc::clone(&load).run());
-    let acted = act::inject(&bench, &load, &faults, &stop)?;
-    load.enough();
-    runtime.block_on(sending).context("the sending task panicked")??;
-    eprintln!(
-        "{:.1} s: everything is mended, {} requests sent",
-        begun.elapsed().as_secs_f64(),
-        load.sent.begun.count()
-    );
-
-    let (journals, dead_lettered) = drain(&bench, &acted, &stop)?;
-    let address = clickhouse(&bench)?;
-    let found = runtime.block_on(check::check(address, &load, &journals))?;
-    let report = Report::new(options.seed, &load, &acted, &found, &journals, dead_lettered);
+    let over = Stop::default();
+    let report = std::thread::scope(|scope| {
+        let keeper = scope.spawn(|| bench.keep_clickhouse(&over));
+        let drilled = under_load(options.seed, &runtime, &bench, &load, &faults, &stop);
+        over.stop();
+        let restarts = keeper.join().ok().context("the thread that keeps clickhouse panicked")??;
+        drilled.map(|report| Report { clickhouse_restarts: restarts, ..report })
+    })?;
     if !report.is_well() {
         let ledger = dir.join("ledger.json");
         let said = bench.ledger()?;
         fs::write(&ledger, said).with_context(|| format!("failed to write {}", ledger.display()))?;
         eprintln!("what journal, kafka and clickhouse know is in {}", ledger.display());
     }
-    eprintln!("{:.1} s in all", begun.elapsed().as_secs_f64());
+    let checked = begun.elapsed();
+    drop(bench);
+    eprintln!(
+        "checked after {:.1} s, all ended after {:.1} s",
+        checked.as_secs_f64(),
+        begun.elapsed().as_secs_f64()
+    );
     Ok(report)
+}
+
+/// Breaks and mends everything while requests come in, then waits until nothing is on its way, and checks.
+fn under_load(
+    seed: u64,
+    runtime: &Runtime,
+    bench: &Bench,
+    load: &Arc<Load>,
+    faults: &[Fault],
+    stop: &Arc<Stop>,
+) -> anyhow::Result<Report> {
+    let sending = runtime.spawn(send(Arc::clone(load), Arc::clone(stop)));
+    let acted = act::inject(bench, load, faults, stop);
+    load.enough();
+    // One that failed is why the faults ended, too.
+    if acted.is_ok() || sending.is_finished() {
+        runtime.block_on(sending).context("the sending task panicked")??;
+    }
+    let acted = acted?;
+    eprintln!("everything is mended, {} requests sent", load.sent.begun.count());
+    let (journals, dead_lettered) = drain(bench, &acted, stop)?;
+    let found = runtime.block_on(check::check(clickhouse(bench)?, load, &journals))?;
+    Ok(Report::new(seed, load, &acted, &found, &journals, dead_lettered))
+}
+
+async fn send(load: Arc<Load>, stop: Arc<Stop>) -> anyhow::Result<()> {
+    load.run().await.inspect_err(|_| stop.stop())
 }
 
 fn clickhouse(bench: &Bench) -> anyhow::Result<std::net::SocketAddr> {
@@ -142,6 +176,7 @@ fn drain(bench: &Bench, acted: &Acted, stop: &Stop) -> anyhow::Result<(BTreeMap<
     let address = clickhouse(bench)?;
     let (begun, mut moved, mut before) = (Instant::now(), Instant::now(), None);
     loop {
+        bench.check()?;
         let (mut journals, mut inflight) = (BTreeMap::new(), 0);
         for admin in bench.admins() {
             let page = bench.page(admin)?;
@@ -151,7 +186,15 @@ fn drain(bench: &Bench, acted: &Acted, stop: &Stop) -> anyhow::Result<(BTreeMap<
             }
             inflight += page.sum("edge_inflight_events") + page.sum("consumer_inflight_events");
         }
-        let rows = bench.block_on(check::rows(address))?;
+        // ClickHouse may have ended by itself a moment ago.
+        let rows = match bench.block_on(check::rows(address)) {
+            Ok(rows) => rows,
+            Err(_) if moved.elapsed() < STILL_MAX => {
+                ensure!(!stop.wait(DRAIN_POLL), "the drill is over before all was stored");
+                continue;
+            }
+            Err(cause) => return Err(cause),
+        };
         let numbered: u64 = journals.values().sum();
         let shed = acted.dropped.get("disk").copied().unwrap_or(0);
         let now = (rows, inflight);

@@ -27,7 +27,7 @@ pub enum Fault {
     Delay(Duration),
     /// None of it goes on, and the connection stays open until the client gives up.
     Blackhole,
-    /// Half of its first bytes go on, then both sides see a reset.
+    /// Half of its first bytes go on and no more: the server sees an end, the client a reset.
     Reset,
     /// It goes on whole; of the reply's first bytes half come back, then the connection ends.
     CutReply,
@@ -184,7 +184,6 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
                         Some(fault @ Fault::Reset) => {
                             shared.count(fault);
                             upstream.write_all(&bytes[..bytes.len() / 2]).await?;
-                            reset(&upstream)?;
                             return reset(&client);
                         }
                         Some(fault @ (Fault::CutReply | Fault::DropReply)) => reply = Reply::Break(fault),

@@ -72,7 +72,7 @@ pub fn inject(bench: &Bench, load: &Load, faults: &[Fault], stop: &Stop) -> anyh
 }
 
 fn is_over(cause: &anyhow::Error) -> bool {
-    cause.to_string().starts_with("the drill is over")
+    cause.root_cause().to_string().starts_with("the drill is over")
 }
 
 impl Acted {
@@ -113,7 +113,7 @@ fn act(bench: &Bench, load: &Load, fault: &Fault, stop: &Stop) -> anyhow::Result
             let mut consumer = lock(&bench.consumers[index]);
             consumer.program.kill()?;
             stop.wait(fault.hold);
-            *consumer = bench.consumer(index, stop)?;
+            *consumer = bench.consumer(index)?;
         }
         Kind::KillBroker => {
             let mut kafka = lock(&bench.kafka);
@@ -136,15 +136,15 @@ fn act(bench: &Bench, load: &Load, fault: &Fault, stop: &Stop) -> anyhow::Result
             clickhouse.restart()?;
         }
         Kind::FreezeClickhouse => {
-            let clickhouse = lock(&bench.clickhouse);
-            clickhouse.suspend()?;
+            lock(&bench.clickhouse).suspend()?;
             stop.wait(fault.hold);
-            clickhouse.resume()?;
-            let answers = || clickhouse.query("SELECT 1").map(drop).map_err(|cause| cause.to_string());
+            lock(&bench.clickhouse).resume()?;
+            let answers =
+                || lock(&bench.clickhouse).query("SELECT 1").map(drop).map_err(|cause| cause.to_string());
             bench.until("clickhouse to answer again", WAIT, stop, answers)?;
         }
         Kind::Rebalance => {
-            let guest = bench.guest(stop)?;
+            let guest = bench.guest()?;
             stop.wait(fault.hold);
             guest.program.stop(END_WAIT)?;
         }

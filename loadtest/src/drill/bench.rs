@@ -21,8 +21,6 @@ use super::{Stop, metrics};
 pub const TOPIC: &str = "mailbeacon.events";
 /// For a program to be up, with whatever else is down at that moment coming back.
 const UP_WAIT: Duration = Duration::from_secs(120);
-/// Between two starts of a program that ended by itself, as a service manager does it.
-const RESTART_WAIT: Duration = Duration::from_millis(500);
 /// For a program to end cleanly: longer than it gives itself.
 pub const END_WAIT: Duration = Duration::from_secs(60);
 /// For what asks or changes something and ends.
@@ -63,7 +61,7 @@ pub struct Running {
 
 impl Bench {
     /// Starts everything in an empty folder; `program` is `mailbeacon`.
-    pub fn start(dir: &Path, program: &Path, runtime: &Handle, stop: &Stop) -> anyhow::Result<Bench> {
+    pub fn start(dir: &Path, program: &Path, runtime: &Handle) -> anyhow::Result<Bench> {
         let program = program.to_owned();
         let cache = Cache::default_dir()?;
         let (kafka, clickhouse) = std::thread::scope(|scope| {
@@ -114,7 +112,7 @@ impl Bench {
             bench.edges.push(Mutex::new(bench.edge(index, &[])?));
         }
         for index in 0..CONSUMERS {
-            bench.consumers.push(Mutex::new(bench.consumer(index, stop)?));
+            bench.consumers.push(Mutex::new(bench.consumer(index)?));
         }
         Ok(bench)
     }
@@ -134,45 +132,31 @@ impl Bench {
             // Small, so that there are many of them.
             "journal.segment_bytes=2097152",
         ];
-        // An edge needs nobody to start: one that ends is no matter of time.
-        let name = format!("edge-{index}");
-        let program = self.spawn(&name, &["edge"], &[&own, more].concat())?;
-        let admin = self.ready(&program, Instant::now() + UP_WAIT)?;
-        Ok(Running { program, admin })
+        self.up(&format!("edge-{index}"), "edge", &[&own, more].concat())
     }
 
     /// Starts consumer `index` and waits until it is up.
-    pub fn consumer(&self, index: usize, stop: &Stop) -> anyhow::Result<Running> {
-        self.up(&format!("consumer-{index}"), &[&self.through_proxy()], stop)
+    pub fn consumer(&self, index: usize) -> anyhow::Result<Running> {
+        self.up(&format!("consumer-{index}"), "consume", &[&self.through_proxy()])
     }
 
     /// Starts a consumer more: others get its partitions when it leaves.
-    pub fn guest(&self, stop: &Stop) -> anyhow::Result<Running> {
-        self.up("consumer-guest", &[&self.through_proxy()], stop)
+    pub fn guest(&self) -> anyhow::Result<Running> {
+        self.up("consumer-guest", "consume", &[&self.through_proxy()])
     }
 
     fn through_proxy(&self) -> String {
         format!("clickhouse.url=http://{}", self.proxy.address())
     }
 
-    /// Starts a consumer again and again, as a service manager would, until it is up: it ends when ClickHouse is away.
-    fn up(&self, name: &str, more: &[&str], stop: &Stop) -> anyhow::Result<Running> {
-        let deadline = Instant::now() + UP_WAIT;
-        loop {
-            let program = self.spawn(name, &["consume"], more)?;
-            match self.ready(&program, deadline) {
-                Ok(admin) => return Ok(Running { program, admin }),
-                Err(cause) if Instant::now() >= deadline || program.is_alive() => return Err(cause),
-                Err(_) => ensure!(!stop.wait(RESTART_WAIT), "the drill is over before {name} was up"),
-            }
-        }
-    }
-
-    fn ready(&self, program: &Program, deadline: Instant) -> anyhow::Result<SocketAddr> {
-        let line = program.line(" is up", deadline.saturating_duration_since(Instant::now()))?;
+    /// Starts a program that must come up, whatever else is down: what it needs will be back.
+    fn up(&self, name: &str, command: &str, more: &[&str]) -> anyhow::Result<Running> {
+        let program = self.spawn(name, &[command], more)?;
+        let line = program.line(" is up", UP_WAIT)?;
         let admin = line.split("admin=").nth(1).and_then(|rest| rest.split_whitespace().next());
         let admin = admin.and_then(|admin| admin.parse().ok());
-        admin.with_context(|| format!("no address after admin= in {line:?}"))
+        let admin = admin.with_context(|| format!("no address after admin= in {line:?}"))?;
+        Ok(Running { program, admin })
     }
 
     fn spawn(&self, name: &str, command: &[&str], more: &[&str]) -> anyhow::Result<Program> {
@@ -210,6 +194,28 @@ impl Bench {
     pub fn admins(&self) -> Vec<SocketAddr> {
         let all = self.edges.iter().chain(&self.consumers);
         all.map(|running| super::lock(running).admin).collect()
+    }
+
+    /// Starts ClickHouse again whenever it ended by itself, until `stop`, and returns how often: the engine as a library
+    /// aborts on some resets of its clients, where a server logs an exception.
+    pub fn keep_clickhouse(&self, stop: &Stop) -> anyhow::Result<u64> {
+        let mut restarts = 0;
+        while !stop.wait(POLL) {
+            // Held by whoever ended it on purpose.
+            let mut clickhouse = super::lock(&self.clickhouse);
+            if !clickhouse.is_alive() {
+                clickhouse.restart()?;
+                restarts += 1;
+            }
+        }
+        Ok(restarts)
+    }
+
+    /// Whether all programs run, and all brokers: one that ended by itself is an error with its last words.
+    pub fn check(&self) -> anyhow::Result<()> {
+        super::lock(&self.kafka).check()?;
+        let mut programs = self.edges.iter().chain(&self.consumers);
+        Ok(programs.try_for_each(|running| super::lock(running).program.check())?)
     }
 
     /// The metrics of a program.

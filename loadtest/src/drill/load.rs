@@ -31,13 +31,13 @@ pub const MESSAGE_REQUESTS: u64 = 65_536;
 const LINKS: u64 = 5;
 /// What fills a journal soon: as much as an edge records of a header or a link, in bytes.
 const HEAVY_HEADER_BYTES: usize = 256;
-const HEAVY_TARGET_BYTES: usize = 1_500;
+const HEAVY_TARGET_BYTES: usize = 1_200;
 
 const CLIENT: &str = "X-Forwarded-For: 81.2.69.160\r\nUser-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) \
                       AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n";
 
 /// What request `number` asks for, and thereby what its row must say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// Open or click.
     pub kind: Kind,
@@ -250,5 +250,55 @@ async fn ask(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<Reply> {
         {
             return Ok(reply);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_names_itself_and_its_link_can_be_minted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys.toml");
+        std::fs::write(&file, Keys::generate()).unwrap();
+        let load = Load::new(&file, Vec::new(), 1.0, 1, 1).unwrap();
+        let keys = Keys::from_toml(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        for number in [0, 1, 2, 3, 15, MESSAGE_REQUESTS - 1, MESSAGE_REQUESTS, 199_999_998] {
+            let asked = Asked::of(number);
+            assert_eq!((asked.recipient, asked.message), (number + 1, number / MESSAGE_REQUESTS + 1));
+            for flow in [Flow::Usual, Flow::Heavy] {
+                let request = load.request(number, flow).unwrap();
+                let path = request.split(' ').nth(1).unwrap();
+                let (kind, token) = link::parse_path(path.as_bytes()).unwrap();
+                let link = keys.open(kind, token).unwrap();
+                assert_eq!(
+                    (kind, link.recipient, link.message, link.link),
+                    (asked.kind, asked.recipient, asked.message, asked.link)
+                );
+                let target = if asked.link == 0 { String::new() } else { format!("{TARGET}{}?", asked.link) };
+                assert!(link.target.starts_with(&target) && link.target.is_empty() == target.is_empty());
+                assert!(request.ends_with("\r\n\r\n") && !request.contains("\r\n\r\n\r\n"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_gate_has_no_request_under_way() {
+        let gate = Gate::new(([127, 0, 0, 1], 1).into());
+        let under_way = gate.flow.read().await;
+        let closing = gate.close();
+        tokio::pin!(closing);
+        tokio::select! {
+            biased;
+            _ = &mut closing => panic!("closed with a request under way"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(under_way);
+        let mut closed = closing.await;
+        assert!(gate.flow.try_read().is_err());
+        *closed = Flow::Heavy;
+        drop(closed);
+        assert_eq!(*gate.flow.read().await, Flow::Heavy);
     }
 }

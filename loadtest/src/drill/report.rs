@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use store::Drift;
 
 use super::act::Acted;
 use super::check::Found;
@@ -36,6 +37,8 @@ pub struct Report {
     pub view_drift: u64,
     /// Answers and rows that do not say what was asked for.
     pub wrong: u64,
+    /// How often ClickHouse ended by itself and was started again.
+    pub clickhouse_restarts: u64,
     /// Faults by kind.
     #[serde(skip)]
     pub kinds: Vec<String>,
@@ -60,22 +63,27 @@ impl Report {
         let dropped = acted.dropped.clone();
         let shed: u64 = dropped.values().sum();
         let unnumbered: u64 = WITHOUT_NUMBER.iter().filter_map(|reason| dropped.get(*reason)).sum();
-        let examples = [
-            ("lost", &found.missing),
+        // Two looks at the same: by request, and by the number that the edge gave.
+        let lost = missing(found.missing.count, shed + dead_lettered)
+            .max(missing(found.gaps.count, shed - unnumbered + dead_lettered));
+        let mut examples = Vec::new();
+        let looks = [
             ("twice", &found.repeated),
-            ("wrong", &found.wrong),
-            ("lost", &found.gaps),
             ("twice", &found.named_twice),
+            ("wrong", &found.wrong),
+            ("without a row", &found.missing),
+            ("without a row", &found.gaps),
         ];
-        let examples = examples
-            .iter()
-            .flat_map(|(what, count)| count.examples.iter().map(move |example| format!("{what}: {example}")));
-        let drifts = found.drifts.iter().filter(|drift| drift.differing > 0).map(|drift| {
-            format!(
-                "view {} has {} keys, of which or besides which {} differ",
-                drift.view, drift.keys, drift.differing
-            )
-        });
+        // What is missing and explained needs no example.
+        let looks = &looks[..if lost > 0 { 5 } else { 3 }];
+        for (what, count) in looks {
+            examples.extend(count.examples.iter().map(|example| format!("{what}: {example}")));
+        }
+        for Drift { view, keys, differing } in found.drifts.iter().filter(|drift| drift.differing > 0) {
+            examples.push(format!(
+                "view {view}: {differing} of its {keys} keys and those that it should have differ"
+            ));
+        }
         Report {
             seed,
             events: load.sent.begun.count(),
@@ -83,16 +91,15 @@ impl Report {
             answered: load.sent.answered.count(),
             accepted: journals.values().sum::<u64>() + unnumbered,
             stored: found.events,
-            // Two looks at the same: by request, and by the number that the edge gave.
-            lost: lost(found.missing.count, shed + dead_lettered)
-                .max(lost(found.gaps.count, shed - unnumbered + dead_lettered)),
+            lost,
             duplicated: found.repeated.count.max(found.named_twice.count),
             dead_lettered,
             dropped,
             view_drift: found.drifts.iter().map(|drift| drift.differing).sum(),
             wrong: found.wrong.count + load.sent.wrong.load(std::sync::atomic::Ordering::Relaxed),
+            clickhouse_restarts: 0,
             kinds: acted.faults.iter().map(|(kind, count)| format!("{count} {kind:?}")).collect(),
-            examples: examples.chain(drifts).collect(),
+            examples,
         }
     }
 
@@ -103,7 +110,7 @@ impl Report {
 }
 
 /// What is not explained.
-fn lost(missing: u64, explained: u64) -> u64 {
+fn missing(missing: u64, explained: u64) -> u64 {
     missing.saturating_sub(explained)
 }
 
@@ -120,6 +127,13 @@ impl fmt::Display for Report {
             .collect();
         let dropped = if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") };
         writeln!(f, "dead-lettered {}, dropped {dropped}", self.dead_lettered)?;
+        if self.clickhouse_restarts > 0 {
+            writeln!(
+                f,
+                "clickhouse ended by itself {} times and was started again",
+                self.clickhouse_restarts
+            )?;
+        }
         for example in &self.examples {
             writeln!(f, "{example}")?;
         }
