@@ -5,15 +5,15 @@
 //! recipient of its own) and are never sent twice: one that was answered is stored once, one that was not is stored once
 //! or not at all.
 
-mod act;
-mod bench;
-mod check;
-mod load;
-mod metrics;
+pub mod act;
+pub mod bench;
+pub mod check;
+pub mod load;
+pub mod metrics;
 pub mod options;
 pub mod plan;
-mod report;
-mod sent;
+pub mod report;
+pub mod sent;
 
 use std::collections::BTreeMap;
 use std::fs;
