@@ -7,7 +7,6 @@ use testkit::Fresh;
 use crate::http;
 use crate::ledger::Ledger;
 use crate::program::{BOUND, Program, START, says, until, until_ok};
-use crate::up::metric;
 
 /// How often each program is killed while requests come in.
 const KILLS: usize = 3;
