@@ -177,15 +177,17 @@ fn drain(bench: &Bench, acted: &Acted, stop: &Stop) -> anyhow::Result<(BTreeMap<
     let (begun, mut moved, mut before) = (Instant::now(), Instant::now(), None);
     loop {
         bench.check()?;
-        let (mut journals, mut inflight) = (BTreeMap::new(), 0);
+        let (mut journals, mut shipping, mut writing) = (BTreeMap::new(), 0, 0);
         for admin in bench.admins() {
             let page = bench.page(admin)?;
             for (edge, last) in page.by("edge_journal_events", "edge") {
                 let edge = u64::from_str_radix(&edge, 16).with_context(|| format!("edge {edge:?}"))?;
                 journals.insert(edge, last);
             }
-            inflight += page.sum("edge_inflight_events") + page.sum("consumer_inflight_events");
+            shipping += page.sum("edge_inflight_events");
+            writing += page.sum("consumer_inflight_events");
         }
+        let inflight = shipping + writing;
         // ClickHouse may have ended by itself a moment ago.
         let rows = match bench.block_on(check::rows(address)) {
             Ok(rows) => rows,
@@ -211,7 +213,14 @@ fn drain(bench: &Bench, acted: &Acted, stop: &Stop) -> anyhow::Result<(BTreeMap<
             eprintln!("{waiting} messages wait in kafka");
         }
         if still {
-            bail!("nothing moves: {inflight} events are on their way, {rows} of {numbered} are stored");
+            let kafka = match lock(&bench.kafka).copies_in_sync(&[bench::TOPIC]) {
+                Ok(copies) => format!("kafka has {copies} copies of each partition in sync"),
+                Err(cause) => cause.to_string(),
+            };
+            bail!(
+                "nothing moves: of {numbered} events {rows} are stored, {shipping} are in the journals and {writing} with \
+                 the consumers; {kafka}"
+            );
         }
         ensure!(!stop.wait(DRAIN_POLL), "the drill is over before all was stored");
     }
