@@ -8,7 +8,8 @@ use anyhow::{Context, ensure};
 
 use crate::exchange;
 
-const WAIT: Duration = Duration::from_secs(5);
+/// A machine on which brokers start answers late.
+const WAIT: Duration = Duration::from_secs(20);
 
 /// One reading.
 #[derive(Debug, Default)]
