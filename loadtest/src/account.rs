@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use crate::exchange;
+use crate::metrics;
 
 /// For one page of metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,36 +95,20 @@ impl Account {
         [self.accepted, self.stored, self.duplicate, self.dead, self.dropped]
     }
 
-    fn add(&mut self, metrics: &str) {
-        for line in metrics.lines() {
-            let Some((series, value)) = line.rsplit_once(' ') else { continue };
-            let sum = match series.split('{').next() {
-                Some("edge_accepted_events_total") => &mut self.accepted,
-                Some("consumer_stored_events_total") => &mut self.stored,
-                Some("consumer_duplicate_events_total") => &mut self.duplicate,
-                Some("consumer_dead_lettered_events_total") => &mut self.dead,
-                Some("edge_dropped_events_total") => &mut self.dropped,
-                _ => continue,
-            };
-            *sum += value.parse::<f64>().map_or(0, |value| value as u64);
-        }
+    fn add(&mut self, page: &metrics::Page) {
+        self.accepted += page.sum("edge_accepted_events_total");
+        self.stored += page.sum("consumer_stored_events_total");
+        self.duplicate += page.sum("consumer_duplicate_events_total");
+        self.dead += page.sum("consumer_dead_lettered_events_total");
+        self.dropped += page.sum("edge_dropped_events_total");
     }
 }
 
 impl Page {
     async fn read(&self) -> anyhow::Result<Account> {
-        let text = tokio::time::timeout(METRICS_TIMEOUT, self.get()).await;
-        let text = text.context("metrics did not come in 5 s").and_then(|text| text);
         let mut account = Account::default();
-        account.add(&text.with_context(|| format!("failed to read metrics of {}", self.host))?);
+        account.add(&metrics::Page::read(self.address, &self.host, METRICS_TIMEOUT).await?);
         Ok(account)
-    }
-
-    async fn get(&self) -> anyhow::Result<String> {
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host);
-        let (status, text) = exchange::ask(self.address, request.as_bytes()).await?;
-        ensure!(status == 200, "status {status}, expected 200");
-        Ok(text)
     }
 }
 
@@ -136,12 +119,15 @@ mod tests {
     #[test]
     fn sums_over_labels_and_pages() {
         let mut account = Account::default();
-        account.add(
+        account.add(&metrics::Page(
             "# HELP edge_accepted_events_total x\nedge_accepted_events_total{kind=\"open\"} 7\n\
              edge_accepted_events_total{kind=\"click\"} 3\nedge_dropped_events_total{kind=\"open\",reason=\"full\"} 1\n\
-             edge_accepted_events_total_other 99\n\n",
-        );
-        account.add("consumer_stored_events_total 6\nconsumer_dead_lettered_events_total 2\nnonsense");
+             edge_accepted_events_total_other 99\n\n"
+.to_owned(),
+));
+        account.add(&metrics::Page(
+            "consumer_stored_events_total 6\nconsumer_dead_lettered_events_total 2\nnonsense".to_owned(),
+        ));
         assert_eq!(account, Account { accepted: 10, stored: 6, duplicate: 0, dead: 2, dropped: 1 });
         assert_eq!(account.under_way(), 1);
     }

@@ -9,7 +9,6 @@ pub mod act;
 pub mod bench;
 pub mod check;
 pub mod load;
-pub mod metrics;
 pub mod options;
 pub mod plan;
 pub mod report;
@@ -112,8 +111,6 @@ fn drill(options: &DrillOptions, program: &Path, dir: &Path) -> anyhow::Result<R
     let capacity = size.events * CAPACITY_TIMES + full * CAPACITY_FULL;
     let gates = bench.listen.iter().map(|address| Gate::new(*address)).collect();
     let load = Arc::new(Load::new(&bench.keys(), gates, options.rate(), size.events, capacity)?);
-    let faults =
-        plan::plan(options.scenario, options.seed, size.faults, Duration::from_secs_f64(size.duration));
     let over = Stop::default();
     let report = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| bench.keep_clickhouse(&over));

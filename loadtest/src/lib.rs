@@ -17,6 +17,7 @@ pub mod freshness;
 pub mod html;
 pub mod ledger;
 pub mod live;
+pub mod metrics;
 pub mod mint;
 pub mod mix;
 pub mod options;

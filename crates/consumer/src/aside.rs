@@ -44,7 +44,7 @@ impl Aside {
         let part = &lane.batch.part;
         let (store, shard) = (self.store.clone(), part.number as usize % self.store.shards());
         let of = lane.under_way().map(|writing| (writing.from, writing.to)).unwrap_or_default();
-        let (own, range) = (part.clone(), move |own: &Part, month| Owned { part: own.clone(), of, month });
+        let own = part.clone();
         match task {
             Task::Keep => return Some(Done::Kept(source.dead_letters(lane.letters()))),
             Task::Commit(offset, note) => return Some(Done::Committed(source.commit(part, offset, &note))),
@@ -53,7 +53,7 @@ impl Aside {
                 self.spawn(lane, async move { Done::Asked(ask(&store, shard, &own, &question).await) })
             }
             Task::Look(month, token) => self.spawn(lane, async move {
-                Done::Looked(store.traces(shard, &range(&own, month).borrow(), &token).await)
+                Done::Looked(store.traces(shard, &range(&own, of, month), &token).await)
             }),
             Task::Try(bytes) => {
                 self.spawn(lane, async move { Done::Tried(store.try_row(shard, &bytes).await) })
@@ -62,7 +62,7 @@ impl Aside {
                 self.spawn(lane, async move { Done::Inserted(store.insert(shard, &token, &bytes).await) })
             }
             Task::Fill(month, view, token) => self.spawn(lane, async move {
-                Done::Filled(store.fill(shard, &range(&own, month).borrow(), &view, &token).await)
+                Done::Filled(store.fill(shard, &range(&own, of, month), &view, &token).await)
             }),
         }
         None
@@ -78,23 +78,14 @@ impl Aside {
 }
 
 /// The rows of a batch, of one month.
-struct Owned {
-    part: Part,
-    of: (u64, u64),
-    month: u32,
-}
-
-impl Owned {
-    fn borrow(&self) -> Range<'_> {
-        let Owned { part, of: (from, to), month } = self;
-        Range { source: &part.topic, part: part.number, from: *from, to: *to, month: *month }
-    }
+fn range(part: &Part, (from, to): (u64, u64), month: u32) -> Range<'_> {
+    Range { source: &part.topic, part: part.number, from, to, month }
 }
 
 async fn ask(store: &Store, shard: usize, part: &Part, question: &Question) -> Result<Answer, StoreError> {
     let Question { from, to, held, first } = question;
     // The month is not asked for.
-    let own = Range { source: &part.topic, part: part.number, from: *from, to: *to, month: 0 };
+    let own = range(part, (*from, *to), 0);
     let server_started = store.started(shard).await?;
     let mut stored = HashSet::new();
     for held in held.chunks(IDS_PER_QUERY) {

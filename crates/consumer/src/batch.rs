@@ -29,8 +29,6 @@ pub struct Batch {
     pub singles: Vec<Single>,
     /// Its rows are tried before they are written.
     pub tried: bool,
-    /// Months that are stored already, all of their rows.
-    pub stored: Vec<u32>,
     /// What cannot be read.
     pub dead: Vec<DeadLetter>,
     /// Events that may be stored already: they wait for a look into the store.
@@ -128,7 +126,6 @@ impl Batch {
             since: Instant::now(),
             blocks: BTreeMap::new(),
             singles: Vec::new(),
-            stored: Vec::new(),
             dead: Vec::new(),
             held: Vec::new(),
             duplicates: 0,
@@ -151,7 +148,7 @@ impl Batch {
         match payload {
             Payload::Event(bytes) => self.take_event(enricher, None, offset, bytes),
             Payload::Batch(bytes) => match Frames::new(bytes).find_map(Result::err) {
-                Some(broken) => self.set_aside(offset, format!("broken batch: {broken}"), bytes),
+                Some(broken) => self.set_aside(offset, format!("{BROKEN_BATCH}: {broken}"), bytes),
                 None => {
                     for event in Frames::new(bytes).flatten() {
                         self.take_event(enricher, Some(seen), offset, event);
@@ -163,15 +160,9 @@ impl Batch {
 
     /// `seen` is `None` where an offset is an event's own sequence: it cannot come twice.
     fn take_event(&mut self, enricher: &mut Enricher, seen: Option<&mut Seen>, offset: u64, bytes: &[u8]) {
-        let event = match Event::decode(bytes) {
-            Ok(event) if event.kind == Kind::Unspecified => {
-                return self.set_aside(offset, "no kind".to_owned(), bytes);
-            }
-            Ok(event) if !RECEIVED_AT_MS.contains(&event.received_at_ms) => {
-                return self.set_aside(offset, "receive time out of range".to_owned(), bytes);
-            }
+        let event = match readable(bytes) {
             Ok(event) => event,
-            Err(broken) => return self.set_aside(offset, broken.to_string(), bytes),
+            Err(why) => return self.set_aside(offset, why, bytes),
         };
         let id = (event.edge_id, event.seq);
         if let Some(seen) = seen {
@@ -209,7 +200,7 @@ impl Batch {
     }
 
     /// Takes up what became of the rows that were tried: those at `rejected` are set aside, with the reason.
-    pub fn join(&mut self, enricher: &mut Enricher, rejected: &mut BTreeMap<usize, String>) {
+    pub fn join(&mut self, enricher: &mut Enricher, mut rejected: BTreeMap<usize, String>) {
         for (number, single) in std::mem::take(&mut self.singles).into_iter().enumerate() {
             let Single { offset, bytes, .. } = single;
             if let Some(reason) = rejected.remove(&number) {
@@ -255,10 +246,10 @@ impl Batch {
     }
 
     /// Its blocks, finished, without those of months that are stored.
-    pub fn seal(&mut self) -> Vec<Sealed> {
+    pub fn seal(&mut self, stored: &[u32]) -> Vec<Sealed> {
         let blocks = std::mem::take(&mut self.blocks).into_iter();
         blocks
-            .filter(|(month, _)| !self.stored.contains(month))
+            .filter(|(month, _)| !stored.contains(month))
             .map(|(month, mut block)| Sealed { month, bytes: block.finish() })
             .collect()
     }
@@ -294,6 +285,24 @@ const ROW_BYTES: usize = 400;
 
 /// 1970 to 2100: the store's times end in 2106, and the time to live of a row has to fit before that.
 const RECEIVED_AT_MS: Range<i64> = 0..4_102_444_800_000;
+
+/// What the reason of a dead letter begins with when it is a whole message and not one event.
+pub const BROKEN_BATCH: &str = "broken batch";
+
+/// The event in these bytes, if it can be stored.
+///
+/// # Errors
+/// Why it cannot be, which becomes the reason of a dead letter.
+pub fn readable(bytes: &[u8]) -> Result<Event<'_>, String> {
+    match Event::decode(bytes) {
+        Ok(event) if event.kind == Kind::Unspecified => Err("no kind".to_owned()),
+        Ok(event) if !RECEIVED_AT_MS.contains(&event.received_at_ms) => {
+            Err("receive time out of range".to_owned())
+        }
+        Ok(event) => Ok(event),
+        Err(broken) => Err(broken.to_string()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! A machine without input or output: [`Lane::next`] says what has to be done, one thing at a time, and
 //! [`Lane::done`] takes up what it came to. The pipeline does these things on real parts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ pub struct Lane {
     /// Fills.
     pub batch: Batch,
     /// Full or old enough, waits for the one under way.
-    pub ready: VecDeque<Batch>,
+    pub ready: Option<Batch>,
     /// When the last batch was written.
     pub written_at: Instant,
     /// After a failure: not before.
@@ -137,8 +137,6 @@ enum Flight {
 
 /// What a batch comes to once it is written.
 struct Bill {
-    from: u64,
-    to: u64,
     counts: Counts,
     since: Instant,
     tried: bool,
@@ -161,7 +159,7 @@ impl Lane {
             committed,
             rerun,
             batch: Batch::new(part, committed.unwrap_or(0), tried),
-            ready: VecDeque::new(),
+            ready: None,
             written_at: now,
             retry_at: now,
             trouble: None,
@@ -233,7 +231,7 @@ impl Lane {
 
     fn task(&mut self, enricher: &mut Enricher, now: Instant, hurry: bool) -> Option<Task> {
         if self.flight.is_none() {
-            self.flight = self.ready.pop_front().map(Flight::Unread);
+            self.flight = self.ready.take().map(Flight::Unread);
         }
         match self.flight.as_mut() {
             None => {
@@ -261,8 +259,8 @@ impl Lane {
             Some(Flight::Writing(writing, bill)) => match writing.next(now) {
                 Next::Rename(started) => {
                     let intent = Intent {
-                        from: bill.from,
-                        to: bill.to,
+                        from: writing.from,
+                        to: writing.to,
                         server_started: started,
                         stored: writing.stored.clone(),
                         tried: bill.tried,
@@ -354,7 +352,7 @@ impl Lane {
             }
         }
         self.flight = Some(if open.is_empty() {
-            batch.join(enricher, &mut rejected);
+            batch.join(enricher, rejected);
             Flight::Unread(batch)
         } else {
             Flight::Trying { batch, open, rejected }
@@ -397,7 +395,6 @@ impl Lane {
         if let Some(before) = before {
             intent = before;
         }
-        batch.stored.clone_from(&intent.stored);
         self.flight = Some(Flight::Intending { batch, intent, again });
         self.went_well();
     }
@@ -408,18 +405,12 @@ impl Lane {
             None => self.committed = self.written_to,
             Some(Flight::Intending { mut batch, intent, again }) => {
                 self.committed = Some(intent.from);
-                let bill = Bill {
-                    from: intent.from,
-                    to: intent.to,
-                    counts: batch.counts(),
-                    since: batch.since,
-                    tried: intent.tried,
-                };
+                let bill = Bill { counts: batch.counts(), since: batch.since, tried: intent.tried };
                 let range = (intent.from, intent.to);
                 let mut writing = Writing::new(
                     batch.part.clone(),
                     range,
-                    batch.seal(),
+                    batch.seal(&intent.stored),
                     intent.server_started,
                     again,
                     self.now,
@@ -452,13 +443,13 @@ impl Lane {
     /// Takes the range again, if ClickHouse rejected it, to find out which of its rows are at fault: nothing of the
     /// rejected block is stored, and what is stored of other months is noted.
     fn reject(&mut self) {
-        let Some(Flight::Writing(writing, bill)) = &self.flight else { return };
+        let Some(Flight::Writing(writing, _)) = &self.flight else { return };
         let Some(cause) = &writing.refused else { return };
-        let (part, from, to) = (self.batch.part.clone(), bill.from, bill.to);
+        let (part, from, to) = (self.batch.part.clone(), writing.from, writing.to);
         warn!(partition = part.number, from, to, cause, "rejected, looking for the rows");
         let (server_started, stored, rows) = (writing.server_started, writing.stored.clone(), writing.rows);
         self.rerun = Some(Intent { from, to, server_started, stored, tried: true, rows });
-        self.ready.clear();
+        self.ready = None;
         self.batch = Batch::new(part, from, true);
         self.flight = Some(Flight::Back(from));
     }
@@ -468,17 +459,17 @@ impl Lane {
         let Some(Flight::Writing(writing, bill)) = self.flight.take() else { return };
         counter!("consumer_unverified_batches_total").increment(writing.unverified);
         self.unreadable = if bill.counts.stored > 0 { 0 } else { self.unreadable };
-        self.written(&bill);
+        self.written(&bill, writing.to);
     }
 
     /// The batch under way is done with.
-    fn written(&mut self, bill: &Bill) {
+    fn written(&mut self, bill: &Bill, to: u64) {
         counter!("consumer_stored_events_total").increment(bill.counts.stored);
         counter!("consumer_duplicate_events_total").increment(bill.counts.duplicate);
         counter!("consumer_dead_lettered_events_total").increment(bill.counts.dead);
         counter!("consumer_batches_total").increment(1);
         histogram!("consumer_write_seconds").record(self.now.duration_since(bill.since).as_secs_f64());
-        self.written_to = Some(bill.to);
+        self.written_to = Some(to);
         self.written_at = self.now;
         self.went_well();
     }
@@ -528,7 +519,7 @@ impl Lane {
 
     /// Whether it must not take more: a full batch waits behind one that waits. What is under way is the third.
     pub fn is_full(&self) -> bool {
-        !self.ready.is_empty() && self.batch_is_full()
+        self.ready.is_some() && self.batch_is_full()
     }
 
     /// Whether the part's messages have to be held back, when that has changed.
@@ -555,7 +546,7 @@ impl Lane {
     pub fn is_settled(&self) -> bool {
         let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
         self.halted
-            || !open && self.ready.is_empty() && self.flight.is_none() && self.unacknowledged().is_none()
+            || !open && self.ready.is_none() && self.flight.is_none() && self.unacknowledged().is_none()
     }
 
     /// Events taken and not yet known to be stored.
@@ -567,7 +558,7 @@ impl Lane {
             Some(Flight::Writing(_, bill)) => bill.counts.stored as usize,
             Some(Flight::Back(_)) | None => 0,
         };
-        self.batch.events() + self.ready.iter().map(Batch::events).sum::<usize>() + under_way
+        self.batch.events() + self.ready.as_ref().map_or(0, Batch::events) + under_way
     }
 
     /// The intent that the filling batch has to match.
@@ -579,9 +570,9 @@ impl Lane {
         self.batch.events() >= self.bound.rows_max || self.batch.bytes() >= self.bound.bytes_max
     }
 
-    /// While another batch waits the batch just grows, up to [`Lane::is_full`], unless its end is given.
+    /// While another batch waits the batch just grows, up to [`Lane::is_full`].
     fn seal(&mut self) {
-        if !self.ready.is_empty() && self.rerun_ahead().is_none() {
+        if self.ready.is_some() {
             return;
         }
         let rerun = self.rerun_ahead().map(|intent| (intent.from, intent.to));
@@ -591,7 +582,7 @@ impl Lane {
             // Whatever of it is still there: the token names the range as it was intended.
             (sealed.from, sealed.to) = (from, to);
         }
-        self.ready.push_back(sealed);
+        self.ready = Some(sealed);
     }
 }
 

@@ -16,6 +16,7 @@ mod row;
 mod source;
 mod writer;
 
+pub use batch::{BROKEN_BATCH, readable};
 pub use config::Config;
 pub use metrics::METRICS;
 pub use pipeline::run;

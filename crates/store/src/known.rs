@@ -29,13 +29,11 @@ impl Store {
     pub async fn holds_from(&self, shard: usize, range: &Range<'_>) -> Result<bool, StoreError> {
         let server = self.writer(shard)?;
         let Range { source, part, from, .. } = range;
-        let sql = format!(
-            "SELECT count() FROM (SELECT 1 FROM events{} WHERE k_topic = {{source:String}} AND k_part = {part} \
-             AND k_off >= {from} LIMIT 1)",
-            self.local(),
+        let rows = format!(
+            "events{} WHERE k_topic = {{source:String}} AND k_part = {part} AND k_off >= {from}",
+            self.local()
         );
-        let text = server.text(&sql, &[("source", source)], self.config.request_timeout_ms).await?;
-        Ok(text.trim() != "0")
+        server.any(&rows, "", &[("source", source)], self.config.request_timeout_ms).await
     }
 
     /// Which of these events a shard holds, not counting rows of the range `own` (its month is not looked at).

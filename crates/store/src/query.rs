@@ -75,6 +75,18 @@ impl Server {
         server.text(sql, &[], timeout_ms).await
     }
 
+    /// Whether there is any row: `rows` is what stands behind FROM, `settings` what stands at the end.
+    pub(crate) async fn any(
+        &self,
+        rows: &str,
+        settings: &str,
+        params: &[(&str, &str)],
+        timeout_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let sql = format!("SELECT count() FROM (SELECT 1 FROM {rows} LIMIT 1) {settings}");
+        Ok(self.text(&sql, params, timeout_ms).await?.trim() != "0")
+    }
+
     /// Sends one statement and collects its answer, both within `timeout_ms`.
     pub(crate) async fn text(
         &self,

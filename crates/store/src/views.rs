@@ -75,21 +75,17 @@ impl Store {
     /// as much: it was written after it.
     async fn has(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
         let Range { source, part, from, month, .. } = range;
-        let sql = format!(
-            "SELECT count() FROM (SELECT 1 FROM {} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} \
-             AND k_part = {part} AND k_off >= {from} LIMIT 1)",
+        let rows = format!(
+            "{} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} AND k_part = {part} AND k_off >= {from}",
             view.target,
         );
-        let text = server.text(&sql, &[("source", source)], self.config.request_timeout_ms).await?;
-        Ok(text.trim() != "0")
+        server.any(&rows, "", &[("source", source)], self.config.request_timeout_ms).await
     }
 
     /// Whether the rows of a batch come to anything in a view.
     async fn expects(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
-        let sql =
-            format!("SELECT count() FROM (SELECT 1 FROM ({}) LIMIT 1) {}", view.select, self.only(range));
-        let text = server.text(&sql, &[], self.config.request_timeout_ms).await?;
-        Ok(text.trim() != "0")
+        let select = format!("({})", view.select);
+        server.any(&select, &self.only(range), &[], self.config.request_timeout_ms).await
     }
 
     /// Fills a view's target with what a batch's rows come to, once for each token. Only for a view that

@@ -14,8 +14,9 @@ use local::program::{self, Program, ProgramOptions};
 use testkit::proxy::Proxy;
 use tokio::runtime::Handle;
 
+use super::Stop;
 use super::plan::{BROKERS, CONSUMERS, EDGES};
-use super::{Stop, metrics};
+use crate::metrics::Page;
 
 /// The topic of the events.
 pub const TOPIC: &str = "mailbeacon.events";
@@ -25,6 +26,8 @@ const UP_WAIT: Duration = Duration::from_secs(120);
 pub const END_WAIT: Duration = Duration::from_secs(60);
 /// For what asks or changes something and ends.
 const COMMAND_WAIT: Duration = Duration::from_secs(120);
+/// For a page of metrics: a machine on which brokers start answers late.
+const METRICS_WAIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 /// Three brokers share two cores and the memory with all else.
 const HEAP_MB: u32 = 256;
@@ -219,8 +222,8 @@ impl Bench {
     }
 
     /// The metrics of a program.
-    pub fn page(&self, admin: SocketAddr) -> anyhow::Result<metrics::Page> {
-        self.runtime.block_on(metrics::read(admin))
+    pub fn page(&self, admin: SocketAddr) -> anyhow::Result<Page> {
+        self.runtime.block_on(Page::read(admin, &admin.to_string(), METRICS_WAIT))
     }
 
     /// Waits for a condition within a bound, and says what was seen last when it does not come.

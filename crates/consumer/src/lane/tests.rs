@@ -40,7 +40,7 @@ impl World {
     }
 
     fn ready(&self) -> Option<(u64, u64, usize)> {
-        self.0.ready.front().map(|batch| (batch.from, batch.to, batch.rows()))
+        self.0.ready.as_ref().map(|batch| (batch.from, batch.to, batch.rows()))
     }
 
     fn filling(&self) -> (u64, u64, usize) {
@@ -90,7 +90,7 @@ fn a_full_batch_waits_behind_one_that_waits_and_then_the_part_is_full() {
     assert_eq!((world.ready(), world.filling(), world.0.is_full()), (Some((0, 2, 2)), (2, 4, 2), true));
     assert_eq!(world.0.events(), 4);
     // Room again: the full one goes on without waiting for its linger.
-    world.0.ready.clear();
+    world.0.ready = None;
     world.0.seal_when_due(Instant::now(), Duration::from_secs(3_600), false);
     assert_eq!((world.ready(), world.0.is_full()), (Some((2, 4, 2)), false));
 }
@@ -101,7 +101,7 @@ fn a_lane_is_settled_when_all_is_written_and_acknowledged() {
     assert!(world.0.is_settled());
     assert!(!world.take(3).0.is_settled());
     assert!(!world.hurry().0.is_settled());
-    let batch = world.0.ready.pop_front().unwrap();
+    let batch = world.0.ready.take().unwrap();
     world.0.flight = Some(Flight::Unread(batch));
     assert!(!world.0.is_settled());
     world.0.flight = None;

@@ -1,15 +1,9 @@
 //! What of a letter can be read now.
 
-use std::ops::Range;
-
-use event::{Batch, Event, Kind};
+use consumer::BROKEN_BATCH;
+use event::{Batch, Event};
 
 use super::Letter;
-
-/// What the consumer's reason starts with when the letter is a whole message and not one event.
-const WHOLE_MESSAGE: &str = "broken batch";
-/// The receive times that the consumer takes: 1970 to 2100.
-const RECEIVED_AT_MS: Range<i64> = 0..4_102_444_800_000;
 
 /// (edge id, number): what names an event for good.
 pub type EventId = (u64, u64);
@@ -38,7 +32,7 @@ impl<'a> Contents<'a> {
     /// Reads a letter with what this program knows: a newer one may read what an older one could not.
     pub fn of(letter: &'a Letter) -> Contents<'a> {
         let mut contents =
-            Contents { is_message: letter.reason.starts_with(WHOLE_MESSAGE), ..Contents::default() };
+            Contents { is_message: letter.reason.starts_with(BROKEN_BATCH), ..Contents::default() };
         if !contents.is_message {
             contents.take(&letter.bytes);
             return contents;
@@ -88,13 +82,7 @@ impl<'a> Contents<'a> {
 
 /// Whether the consumer would store these bytes as an event, and whether it could tell that it already has.
 pub fn check(bytes: &[u8]) -> Result<Event<'_>, String> {
-    let event = Event::decode(bytes).map_err(|broken| broken.to_string())?;
-    if event.kind == Kind::Unspecified {
-        return Err("no kind".to_owned());
-    }
-    if !RECEIVED_AT_MS.contains(&event.received_at_ms) {
-        return Err("receive time out of range".to_owned());
-    }
+    let event = consumer::readable(bytes)?;
     // Without a name it would be taken for any other event without one.
     if event.edge_id == 0 || event.seq == 0 {
         return Err("no edge id or number".to_owned());
@@ -104,6 +92,8 @@ pub fn check(bytes: &[u8]) -> Result<Event<'_>, String> {
 
 #[cfg(test)]
 mod tests {
+    use event::Kind;
+
     use super::*;
 
     fn event(seq: u64) -> Vec<u8> {

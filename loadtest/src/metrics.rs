@@ -8,25 +8,27 @@ use anyhow::{Context, ensure};
 
 use crate::exchange;
 
-/// A machine on which brokers start answers late.
-const WAIT: Duration = Duration::from_secs(20);
-
 /// One reading.
 #[derive(Debug, Default)]
-pub struct Page(String);
-
-/// Asks the admin listener at `address`.
-pub async fn read(address: SocketAddr) -> anyhow::Result<Page> {
-    let request = b"GET /metrics HTTP/1.1\r\nHost: drill\r\nConnection: close\r\n\r\n";
-    let (status, text) = tokio::time::timeout(WAIT, exchange::ask(address, request))
-        .await
-        .with_context(|| format!("no metrics from {address} in {} s", WAIT.as_secs()))?
-        .with_context(|| format!("failed to read metrics from {address}"))?;
-    ensure!(status == 200, "status {status} in place of metrics from {address}");
-    Ok(Page(text))
-}
+pub struct Page(pub String);
 
 impl Page {
+    /// Asks the admin listener at `address`, which knows itself as `host`, and waits for `wait`.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or with something else.
+    pub async fn read(address: SocketAddr, host: &str, wait: Duration) -> anyhow::Result<Page> {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let read = async {
+            let asked = exchange::ask(address, request.as_bytes());
+            let late = || format!("metrics did not come in {} s", wait.as_secs());
+            let (status, text) = tokio::time::timeout(wait, asked).await.with_context(late)??;
+            ensure!(status == 200, "status {status}, expected 200");
+            anyhow::Ok(Page(text))
+        };
+        read.await.with_context(|| format!("failed to read metrics of {host}"))
+    }
+
     /// Over all series of a name.
     pub fn sum(&self, name: &str) -> u64 {
         self.series(name).map(|(_, value)| value).sum()
