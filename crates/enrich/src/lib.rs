@@ -13,6 +13,7 @@ mod place;
 mod region;
 mod spot;
 mod verdict;
+pub mod visits;
 mod zone;
 
 use std::path::PathBuf;
@@ -20,13 +21,17 @@ use std::sync::Arc;
 
 use event::{Event, Kind};
 
-pub use address::{KEPT_BITS_V4, KEPT_BITS_V6, address, truncate};
+pub use address::{
+    ADDRESS_SECRET_BYTES_MIN, AddressKey, AddressKeyError, AddressPolicy, KEPT_BITS_V4, KEPT_BITS_V6,
+    address, truncate,
+};
 pub use device::{DeviceType, Trust};
 pub use network::{Network, NetworkKind, Networks};
 pub use place::{FILES_MAX, GeoDatabases, Place, TableError};
 pub use region::{RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone};
 pub use verdict::{Confidence, RULESET, Reasons, Verdict};
 
+use address::Addresses;
 use agent::{Agent, Agents};
 use locate::Located;
 use spot::{Spot, Spots};
@@ -35,9 +40,9 @@ use spot::{Spot, Spots};
 #[derive(Debug)]
 pub struct Tables {
     /// Where addresses are; without one no event has a place, and only a `sent` event has a time zone.
-    pub place: Option<GeoDatabases>,
+    pub place: Option<Arc<GeoDatabases>>,
     /// Whose networks addresses are in.
-    pub networks: Networks,
+    pub networks: Arc<Networks>,
 }
 
 impl Tables {
@@ -46,19 +51,22 @@ impl Tables {
     /// # Errors
     /// When a file cannot be read or holds no places. The error names the file and what was expected.
     pub fn load(geo_files: &[PathBuf]) -> Result<Tables, TableError> {
-        let place = if geo_files.is_empty() { None } else { Some(GeoDatabases::load(geo_files)?) };
+        let place = if geo_files.is_empty() { None } else { Some(Arc::new(GeoDatabases::load(geo_files)?)) };
         agent::prepare();
         zone::prepare();
-        Ok(Tables { place, networks: Networks::built_in() })
+        Ok(Tables { place, networks: Arc::new(Networks::built_in()) })
     }
 }
 
 /// Enriches events, one after the other. One for each thread: it remembers the user agents and the places that it
 /// has seen, a bounded number of each.
 pub struct Enricher {
+    /// What is read: the newest, or what a batch began with.
     tables: Arc<Tables>,
+    newest: Arc<Tables>,
     agents: Agents,
     spots: Spots,
+    addresses: Addresses,
     /// The agent and the place of the latest event, which its answer borrows.
     agent: Option<Arc<Agent>>,
     spot: Option<Arc<Spot>>,
@@ -114,18 +122,36 @@ pub struct Enriched<'a> {
     pub local_hour: Option<u8>,
     /// The ISO weekday by that clock, Monday is 1.
     pub local_weekday: Option<u8>,
+
+    /// What may be stored of the client's address; zeros for none.
+    pub address: [u8; 16],
 }
 
 impl Enricher {
     /// An enricher that reads `tables`.
     pub fn new(tables: Arc<Tables>) -> Enricher {
-        Enricher { tables, agents: Agents::new(), spots: Spots::new(), agent: None, spot: None }
+        let newest = tables.clone();
+        Enricher { tables, newest, agents: Agents::new(), spots: Spots::new(), agent: None, spot: None }
     }
 
-    /// Reads other tables from now on. What is remembered of user agents stays: it depends on no table.
+    /// Reads other tables from now on. What is remembered stays: user agents depend on no table, and places are
+    /// remembered by the databases that they are from.
     pub fn set_tables(&mut self, tables: Arc<Tables>) {
+        self.newest = tables.clone();
         self.tables = tables;
-        self.spots = Spots::new();
+    }
+
+    /// The newest tables, for a batch that begins.
+    pub fn newest(&self) -> Arc<Tables> {
+        self.newest.clone()
+    }
+
+    /// Reads what a batch began with, until it is told to read something else: all rows of a batch, also those that
+    /// are enriched a second time, come from one set of tables.
+    pub fn read(&mut self, tables: &Arc<Tables>) {
+        if !Arc::ptr_eq(&self.tables, tables) {
+            self.tables = tables.clone();
+        }
     }
 
     /// Finds out what an event tells.
@@ -138,7 +164,7 @@ impl Enricher {
             Kind::Sent => Located::by_sender(event),
             Kind::Unspecified => Located::default(),
             Kind::Open | Kind::Click | Kind::Download => {
-                let places = self.tables.place.as_ref();
+                let places = self.tables.place.as_deref();
                 self.spot =
                     places.zip(address).and_then(|(places, address)| self.spots.find(places, address));
                 Located::by_address(self.spot.as_deref(), network, judged.verdict, event.received_at_ms)
@@ -169,6 +195,7 @@ impl Enricher {
             region_class: located.says.and(event.region.into()),
             local_hour: located.local.map(|(hour, _)| hour),
             local_weekday: located.local.map(|(_, weekday)| weekday),
+            address: self.addresses.stored(address, event.received_at_ms),
         }
     }
 }

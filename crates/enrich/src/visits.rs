@@ -1,0 +1,257 @@
+//! What single visits do not show: links of one message that are swept, and visitors that followed a trap.
+//!
+//! A part (partition) has its own [`Visits`]: the latest visits that could still be a person's, or that tell about
+//! another. All of a recipient's events are in one part, so a sweep of one copy of a message is seen whole. What is
+//! found out about the visit at hand changes its verdict; what is found out about an earlier one is a [`Correction`].
+//!
+//! Holds no clock: only the visits' own times are compared, in both directions, so the verdicts that stand in the
+//! end do not depend on the order in which visits within the bounds arrive. What is held is a function of the visits
+//! of the last [`OFFSETS_MAX`] offsets (of traps, [`TRAP_OFFSETS_MAX`]): whoever takes a part over observes those
+//! again and holds the same. Only a sweep that reaches back beyond them can then be corrected a second time, to the
+//! same verdict.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use event::Kind;
+
+use crate::verdict::{Confidence, Verdict};
+
+/// Visits held of a part, the latest ones: 1.5 MB.
+pub const VISITS_MAX: usize = 20_000;
+/// Visits older than this many offsets are forgotten.
+pub const OFFSETS_MAX: u64 = 20_000;
+/// Trap visits held of a part, the latest ones.
+pub const TRAPS_MAX: usize = 1_000;
+/// Trap visits older than this many offsets are forgotten.
+pub const TRAP_OFFSETS_MAX: u64 = 1_000_000;
+/// Visits held of one source and message, the latest ones: one that hammers costs no more than this many.
+const VISITS_OF_ONE_MAX: usize = 64;
+
+/// How long a trap taints its source for its message, before and after (Paminga: 15 minutes).
+pub const TAINT_MS: i64 = 900_000;
+/// Different links of one message, from one source, in so many milliseconds: no person reads that fast (Paminga,
+/// Customer Minds: three links or more in three seconds; US 12489787). The slower form finds scanners that take
+/// turns.
+const SWEEPS: [(usize, i64); 2] = [(3, 5_000), (5, 30_000)];
+/// An open by the same source this close to a sweep is the scanner's own.
+const OPEN_MS: i64 = 5_000;
+
+/// A visit, as far as others depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visit {
+    /// Names the event: edge id and sequence.
+    pub id: (u64, u64),
+    /// Where it stood in its part.
+    pub offset: u64,
+    /// Workspace.
+    pub workspace: u32,
+    /// Message.
+    pub message: u64,
+    /// Recipient key; 0 when it may not be known.
+    pub recipient: u64,
+    /// Who visited: [`source`].
+    pub source: u64,
+    /// An open, click or download; others are not held.
+    pub kind: Kind,
+    /// Number of the link.
+    pub link: u32,
+    /// No person sees the link.
+    pub trap: bool,
+    /// When, Unix time in milliseconds.
+    pub received_at_ms: i64,
+    /// By all that the visit shows itself.
+    pub verdict: Verdict,
+}
+
+/// A verdict that other visits led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding {
+    /// Who made the visit.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The rule's code.
+    pub reason: &'static str,
+}
+
+/// What is now known of an earlier visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// The visit, with the verdict that it had.
+    pub visit: Visit,
+    /// The one that it has.
+    pub finding: Finding,
+}
+
+const TAINTED: Finding =
+    Finding { verdict: Verdict::Scanner, confidence: Confidence::Certain, reason: "trap-taint" };
+const SWEPT: Finding =
+    Finding { verdict: Verdict::Scanner, confidence: Confidence::Probable, reason: "link-sweep" };
+
+/// The visitor, from what is stored of a visit: the address as it is kept, and the agent. An unknown address (all
+/// zero) tells nobody from anybody: then only visits of the same recipient are taken for one visitor's.
+pub fn source(address: [u8; 16], user_agent: &str, recipient: u64) -> u64 {
+    // Without keys, and so the same for whoever takes over. Nothing is stored under it.
+    let mut hasher = DefaultHasher::new();
+    (address, user_agent).hash(&mut hasher);
+    if address == [0; 16] {
+        recipient.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Workspace, message, source.
+type Key = (u32, u64, u64);
+
+/// The latest visits of one part.
+#[derive(Debug, Default)]
+pub struct Visits {
+    held: VecDeque<Visit>,
+    /// The number of the first one held: numbers go up by one with each.
+    first: u64,
+    /// Whose visits have which numbers, in order.
+    of: HashMap<Key, VecDeque<u64>>,
+    /// Offset and key, in order.
+    traps: VecDeque<(u64, Key)>,
+    /// Times, in the same order.
+    tainted: HashMap<Key, VecDeque<i64>>,
+}
+
+impl Visits {
+    /// Takes up a visit. Returns what the ones before say of it, and adds to `corrections` what it says of them.
+    pub fn observe(&mut self, visit: &Visit, corrections: &mut Vec<Correction>) -> Option<Finding> {
+        let follow = matches!(visit.kind, Kind::Click | Kind::Download);
+        // An image proxy's visits, or a machine's, say nothing of others; and what is no person's stays as it is.
+        if !follow && !(visit.kind == Kind::Open && visit.verdict == Verdict::Human) {
+            return None;
+        }
+        self.forget(visit.offset);
+        let key = (visit.workspace, visit.message, visit.source);
+        let number = self.first + self.held.len() as u64;
+        self.held.push_back(*visit);
+        let of = self.of.entry(key).or_default();
+        of.push_back(number);
+        if of.len() > VISITS_OF_ONE_MAX {
+            of.pop_front();
+        }
+        if visit.trap {
+            self.spring(key, visit, corrections);
+        }
+        self.sweep(key, visit, corrections);
+        let own = self.held.back_mut()?;
+        let near = |at: &i64| at.abs_diff(visit.received_at_ms) <= TAINT_MS as u64;
+        if own.verdict == Verdict::Human
+            && self.tainted.get(&key).is_some_and(|taints| taints.iter().any(near))
+        {
+            own.verdict = TAINTED.verdict;
+            return Some(TAINTED);
+        }
+        // Its own is no correction: it is not stored yet.
+        let is_own = |correction: &Correction| correction.visit.id == visit.id;
+        let at = corrections.iter().rposition(is_own)?;
+        Some(corrections.remove(at).finding)
+    }
+
+    /// A trap taints its source.
+    fn spring(&mut self, key: Key, visit: &Visit, corrections: &mut Vec<Correction>) {
+        if self.traps.len() == TRAPS_MAX {
+            self.forget_trap();
+        }
+        self.traps.push_back((visit.offset, key));
+        self.tainted.entry(key).or_default().push_back(visit.received_at_ms);
+        let first = self.first;
+        for &number in self.of.get(&key).into_iter().flatten() {
+            let earlier = &mut self.held[(number - first) as usize];
+            if earlier.received_at_ms.abs_diff(visit.received_at_ms) <= TAINT_MS as u64
+                && earlier.id != visit.id
+            {
+                correct(earlier, TAINTED, corrections);
+            }
+        }
+    }
+
+    /// Finds the sweeps that this visit is part of.
+    fn sweep(&mut self, key: Key, visit: &Visit, corrections: &mut Vec<Correction>) {
+        let first = self.first;
+        let Some(of) = self.of.get(&key) else { return };
+        // Without a recipient, two people in one office may be one source.
+        if visit.recipient == 0 || of.len() < 3 {
+            return;
+        }
+        let longest_ms = SWEEPS.iter().map(|(_, span_ms)| span_ms + OPEN_MS).max().unwrap_or(0);
+        let mut near: Vec<(i64, usize)> = of
+            .iter()
+            .map(|number| (number - first) as usize)
+            .filter(|&index| self.held[index].recipient == visit.recipient)
+            .map(|index| (self.held[index].received_at_ms, index))
+            .filter(|(at, _)| at.abs_diff(visit.received_at_ms) <= longest_ms as u64)
+            .collect();
+        near.sort_unstable();
+        let mut swept: HashSet<usize> = HashSet::new();
+        for (links_min, span_ms) in SWEEPS {
+            for (start, &(from, _)) in near.iter().enumerate() {
+                let window = || near[start..].iter().take_while(|(at, _)| at - from <= span_ms);
+                let followed = || window().filter(|(_, index)| self.held[*index].kind != Kind::Open);
+                let links: HashSet<u32> = followed().map(|(_, index)| self.held[*index].link).collect();
+                if links.len() >= links_min {
+                    swept.extend(followed().map(|(_, index)| index));
+                }
+            }
+        }
+        if swept.is_empty() {
+            return;
+        }
+        let times: Vec<i64> = swept.iter().map(|&index| self.held[index].received_at_ms).collect();
+        let beside = |at: i64| times.iter().any(|swept| swept.abs_diff(at) <= OPEN_MS as u64);
+        for (at, index) in near {
+            let is_open = self.held[index].kind == Kind::Open;
+            if swept.contains(&index) || is_open && beside(at) {
+                correct(&mut self.held[index], SWEPT, corrections);
+            }
+        }
+    }
+
+    /// Lets go of what is out of the bounds, before one more is held.
+    fn forget(&mut self, offset: u64) {
+        while let Some(oldest) = self.held.front()
+            && (self.held.len() >= VISITS_MAX || oldest.offset.saturating_add(OFFSETS_MAX) <= offset)
+        {
+            let key = (oldest.workspace, oldest.message, oldest.source);
+            if let Some(of) = self.of.get_mut(&key) {
+                if of.front() == Some(&self.first) {
+                    of.pop_front();
+                }
+                if of.is_empty() {
+                    self.of.remove(&key);
+                }
+            }
+            self.held.pop_front();
+            self.first += 1;
+        }
+        while self.traps.front().is_some_and(|(at, ..)| at.saturating_add(TRAP_OFFSETS_MAX) <= offset) {
+            self.forget_trap();
+        }
+    }
+
+    fn forget_trap(&mut self) {
+        let Some((_, key)) = self.traps.pop_front() else { return };
+        if let Some(taints) = self.tainted.get_mut(&key) {
+            taints.pop_front();
+            if taints.is_empty() {
+                self.tainted.remove(&key);
+            }
+        }
+    }
+}
+
+fn correct(visit: &mut Visit, finding: Finding, corrections: &mut Vec<Correction>) {
+    // A machine is a machine already, for a reason of its own.
+    if visit.verdict == Verdict::Human {
+        corrections.push(Correction { visit: *visit, finding });
+        visit.verdict = finding.verdict;
+    }
+}
+
+#[cfg(test)]
+mod tests;
