@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use enrich::Enricher;
+use enrich::{Enricher, Tables};
 use event::{Batch as Frames, Event, Kind};
 use store::Block;
 
@@ -37,6 +38,8 @@ pub struct Batch {
     pub duplicates: u64,
     /// How many were kept aside for good.
     pub dead_lettered: u64,
+    /// What its first message was enriched from, and so all of it.
+    tables: Option<Arc<Tables>>,
     ids: Vec<EventId>,
     bytes: usize,
 }
@@ -130,6 +133,7 @@ impl Batch {
             held: Vec::new(),
             duplicates: 0,
             dead_lettered: 0,
+            tables: None,
             tried,
             ids: Vec::new(),
             bytes: 0,
@@ -143,6 +147,7 @@ impl Batch {
             // Offsets may have gaps: what is intended starts at a message that is there.
             self.from = offset;
             self.since = Instant::now();
+            self.tables = Some(enricher.newest());
         }
         self.to = offset + 1;
         match payload {
@@ -189,6 +194,7 @@ impl Batch {
 
     /// Some of the rows that have to be tried, as a block; they are of one month.
     pub fn trial(&self, enricher: &mut Enricher, rows: &[usize]) -> Bytes {
+        self.pin(enricher);
         let mut singles = rows.iter().map(|&row| &self.singles[row]).peekable();
         let mut block = Block::new(singles.peek().map_or(0, |single| single.month));
         for Single { offset, bytes, .. } in singles {
@@ -212,6 +218,7 @@ impl Batch {
     }
 
     fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>) {
+        self.pin(enricher);
         let enriched = enricher.enrich(event);
         let month = store::month(event.received_at_ms);
         let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
@@ -222,6 +229,13 @@ impl Batch {
             + event.referer.len()
             + event.accept_language.len()
             + event.host.len();
+    }
+
+    /// Newer tables may have come since it began, and other batches may read them.
+    fn pin(&self, enricher: &mut Enricher) {
+        if let Some(tables) = &self.tables {
+            enricher.read(tables);
+        }
     }
 
     fn set_aside(&mut self, offset: u64, reason: String, bytes: &[u8]) {

@@ -22,6 +22,7 @@ use metrics::{counter, gauge};
 use store::Store;
 use telemetry::Health;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -45,13 +46,15 @@ const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
 /// Blocks the calling thread; reads and writes of the store run on `runtime`. The part `consumer` of `health` is
 /// unready while a partition stands still.
 ///
+/// Newer `tables` are taken up between messages, and a batch keeps those that it began with.
+///
 /// # Errors
 /// When the source cannot go on: an operator must act. Nothing is lost; the next start goes on where this ended.
 pub fn run(
     config: &Config,
     mut source: Box<dyn Source>,
     store: Arc<Store>,
-    tables: Arc<Tables>,
+    mut tables: watch::Receiver<Arc<Tables>>,
     runtime: &Handle,
     health: &Health,
     shutdown: &CancellationToken,
@@ -59,7 +62,7 @@ pub fn run(
     let (results, done) = channel();
     let mut pipeline = Pipeline {
         config: config.clone(),
-        enricher: Enricher::new(tables),
+        enricher: Enricher::new(tables.borrow_and_update().clone()),
         lanes: HashMap::new(),
         epoch: 0,
         aside: Aside { store, runtime: runtime.clone(), results },
@@ -67,6 +70,9 @@ pub fn run(
     let (mut stop_at, mut trouble) = (None, None);
     loop {
         let settled = pipeline.lanes.values().all(Lane::is_settled);
+        if tables.has_changed().unwrap_or(false) {
+            pipeline.enricher.set_tables(tables.borrow_and_update().clone());
+        }
         let mut took = false;
         let mut leaving = Vec::new();
         let wait = if settled { IDLE_WAIT } else { POLL_WAIT };

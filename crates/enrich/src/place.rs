@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use maxminddb::{LookupResult, MaxMindDbError, Reader};
 use serde::Deserialize;
@@ -79,7 +80,11 @@ pub struct Place<'a> {
 #[derive(Debug)]
 pub struct GeoDatabases {
     databases: Vec<Database>,
+    /// Another one for each load in this process: records are remembered by it.
+    set: u64,
 }
+
+static SETS: AtomicU64 = AtomicU64::new(0);
 
 impl GeoDatabases {
     /// Reads the files whole.
@@ -91,7 +96,7 @@ impl GeoDatabases {
             return Err(TableError::TooMany { found: files.len() });
         }
         let databases = files.iter().map(|file| Database::load(file)).collect::<Result<_, _>>()?;
-        Ok(GeoDatabases { databases })
+        Ok(GeoDatabases { databases, set: SETS.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// The place of an address, from the first database that has it. A record that cannot be read is no answer.
@@ -105,7 +110,7 @@ impl GeoDatabases {
         self.databases.iter().enumerate().find_map(|(index, database)| {
             // A database for IPv4 refuses an IPv6 address with an error.
             let found = database.reader.lookup(address).ok()?;
-            let id = RecordId { database: index, offset: found.offset()? };
+            let id = RecordId { set: self.set, database: index, offset: found.offset()? };
             Some(Record { id, database, found })
         })
     }
@@ -114,6 +119,7 @@ impl GeoDatabases {
 /// Names a record. All networks that share a record have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RecordId {
+    set: u64,
     database: usize,
     offset: usize,
 }

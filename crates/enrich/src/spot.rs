@@ -66,7 +66,7 @@ impl Spot {
     }
 }
 
-/// The remembered records of one set of databases.
+/// The remembered records, whichever set of databases they are of: an old set's make room by themselves.
 pub(crate) struct Spots {
     cache: Cache<RecordId, Option<Arc<Spot>>>,
 }

@@ -12,6 +12,7 @@ use enrich::Tables;
 use journal::{Log, Reader};
 use link::Keys;
 use store::{Store, StoreError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -131,7 +132,7 @@ pub fn start_consumer(
     process: &Process,
     ended: &CancellationToken,
     store: Arc<Store>,
-    tables: Arc<Tables>,
+    tables: watch::Receiver<Arc<Tables>>,
     origin: Origin,
 ) -> anyhow::Result<Program> {
     let config = settings.consumer.clone();
@@ -167,7 +168,7 @@ async fn forget_blocked(store: Arc<Store>) {
 }
 
 /// Loads place data, or says which file is missing or broken.
-pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
+pub fn tables(settings: &Settings) -> anyhow::Result<watch::Receiver<Arc<Tables>>> {
     let geo = &settings.geo;
     if geo.files.is_empty() && !geo.off {
         bail!(
@@ -175,7 +176,8 @@ pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
         );
     }
     let files = if geo.off { &[][..] } else { &geo.files };
-    Ok(Arc::new(Tables::load(files).context("configuration [geo]")?))
+    let tables = Tables::load(files).context("configuration [geo]")?;
+    Ok(watch::channel(Arc::new(tables)).1)
 }
 
 /// How often a ClickHouse that does not answer is asked at the start, and the wait in between: ten minutes in all. An

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::Store;
 use telemetry::Health;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// For all stores and consumers of this binary.
@@ -35,13 +36,23 @@ pub fn config() -> Config {
 }
 
 pub fn start(config: &Config, source: impl Source + 'static, store: &Arc<Store>) -> Running {
+    start_with(config, source, store, watch::channel(TABLES.clone()).1)
+}
+
+/// With tables that may be replaced while it runs.
+pub fn start_with(
+    config: &Config,
+    source: impl Source + 'static,
+    store: &Arc<Store>,
+    tables: watch::Receiver<Arc<Tables>>,
+) -> Running {
     let recorder = PrometheusBuilder::new().build_recorder();
     let (stop, health, metrics) = (CancellationToken::new(), Health::new(&["consumer"]), recorder.handle());
     let (config, store, token, seen) = (config.clone(), store.clone(), stop.clone(), health.clone());
     let thread = std::thread::spawn(move || {
         metrics::with_local_recorder(&recorder, || {
             let source = Box::new(source);
-            consumer::run(&config, source, store, TABLES.clone(), RUNTIME.handle(), &seen, &token)
+            consumer::run(&config, source, store, tables, RUNTIME.handle(), &seen, &token)
         })
     });
     Running { thread, stop, health, metrics }
