@@ -1,5 +1,6 @@
 //! What an operator may set about the consumer.
 
+use enrich::AddressPolicy;
 use serde::{Deserialize, Serialize};
 use telemetry::SettingError;
 
@@ -24,6 +25,9 @@ pub struct Config {
     pub memory_bytes_max: usize,
     /// At shutdown: how long batches may take to be written.
     pub drain_ms: u64,
+    /// What is stored of addresses. Not set here: it may hold a secret, which comes from a file of its own.
+    #[serde(skip)]
+    pub address: AddressPolicy,
 }
 
 impl Default for Config {
@@ -36,6 +40,7 @@ impl Default for Config {
             batch_rows_max: 100_000,
             memory_bytes_max: 256 << 20,
             drain_ms: 20_000,
+            address: AddressPolicy::default(),
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn row<'a>(event: &Event<'a>, found: &'a Enriched<'_>, part: &'a Part, offse
         region_class: found.region_class as u8,
         local_hour: found.local_hour.unwrap_or(255),
         local_weekday: found.local_weekday.unwrap_or(0),
-        address: enrich::address(event.client_ip).map_or([0; 16], enrich::truncate),
+        address: found.address,
         user_agent: event.user_agent,
         accept_language: event.accept_language,
         referer: event.referer,

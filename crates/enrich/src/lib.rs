@@ -131,7 +131,14 @@ impl Enricher {
     /// An enricher that reads `tables`.
     pub fn new(tables: Arc<Tables>) -> Enricher {
         let newest = tables.clone();
-        Enricher { tables, newest, agents: Agents::new(), spots: Spots::new(), agent: None, spot: None }
+        let addresses = Addresses::new(AddressPolicy::default());
+        let (agents, spots) = (Agents::new(), Spots::new());
+        Enricher { tables, newest, agents, spots, addresses, agent: None, spot: None }
+    }
+
+    /// The same with another policy for addresses.
+    pub fn with_addresses(self, policy: AddressPolicy) -> Enricher {
+        Enricher { addresses: Addresses::new(policy), ..self }
     }
 
     /// Reads other tables from now on. What is remembered stays: user agents depend on no table, and places are
