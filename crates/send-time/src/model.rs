@@ -1,0 +1,114 @@
+//! Every constant of the estimator, in one place: whoever computes the same in SQL takes them from here.
+
+use crate::Hours;
+
+/// How fast an unread mail sinks in the inbox: its chance of being opened at a look falls as e^(-age/6 h).
+///
+/// Survival models of mail put most opens shortly after the send (Singh et al., arXiv 2004.09900); fitted over
+/// simulated people whose own constants are 3 to 7 hours, 6 is best, and 3 costs a tenth of what is gained.
+pub const SINK_HOURS: f64 = 6.0;
+
+/// Age at which evidence weighs half. Halving in 30 days costs 9 % of the opens within an hour even when one person
+/// in ten changes habits; not forgetting at all is no better.
+pub const HALF_LIFE_DAYS: f64 = 180.0;
+
+/// Smoothing on the circle of 24 hours: a von Mises kernel, e^(12 (cos(2 pi k / 24) - 1)), about 1.1 hours wide, cut
+/// after three hours, where 0.2 % of it is left. `KERNEL[k]` is the weight of an hour `k` away on either side.
+pub const KERNEL: [f64; 4] = [0.358553, 0.238218, 0.071836, 0.010669];
+
+/// How many hours the kernel takes together: 1 over the sum of its squares.
+pub const KERNEL_HOURS: f64 = 3.958751;
+
+/// How many acts the parent's profile counts for, where a group's own is made.
+pub const GROUP_STRENGTH: f64 = 20.0;
+
+/// The same for a company's domain, whose people share habits more than those of a time zone do.
+pub const DOMAIN_STRENGTH: f64 = 8.0;
+
+/// The same for a recipient.
+pub const RECIPIENT_STRENGTH: f64 = 1.5;
+
+/// How many acts the parent's overall activity counts for, at each level.
+pub const RATE_STRENGTH: f64 = 2.0;
+
+/// Standard errors taken off before hours are compared: against the winner's curse.
+pub const PESSIMISM: f64 = 0.5;
+
+/// How much more than Poisson's the acts scatter: with 2, what is claimed with confidence holds as often.
+pub const OVERDISPERSION: f64 = 2.0;
+
+/// Below this confidence the recipient's own window is not given, but their group's.
+pub const CONFIDENCE_MIN: f64 = 0.55;
+
+/// Acts below which a recipient has no window of their own.
+pub const RECIPIENT_ACTS_MIN: f64 = 2.0;
+
+/// Acts below which a group says nothing.
+pub const GROUP_ACTS_MIN: f64 = 30.0;
+
+/// Exposure below which an hour tells nothing, in opportunity hours. Keeps quotients finite.
+pub const EXPOSURE_MIN: f64 = 1e-3;
+
+/// An hour joins the window beside it when its score is at least this share of the peak's.
+pub const JOIN_SHARE: f64 = 0.9;
+
+/// Widest window.
+pub const WINDOW_HOURS_MAX: usize = 3;
+
+/// Windows of one answer, the best first.
+pub const WINDOWS_MAX: usize = 3;
+
+/// What a mail sent evenly within an hour offers `k` hours later, in opportunity hours: the integral of e^(-age/T)
+/// over bin `k`, wrapped around the circle.
+///
+/// G_0 = T (1 - T (1 - e^(-1/T))) + wrap, G_k = T^2 (e^(1/T) - 1)(1 - e^(-1/T)) e^(-k/T) / (1 - e^(-24/T)).
+pub fn opportunity() -> Hours {
+    let t = SINK_HOURS;
+    let wrapped = t * t * ((1.0 / t).exp() - 1.0) * (1.0 - (-1.0 / t).exp()) / (1.0 - (-24.0 / t).exp());
+    let mut all: Hours = std::array::from_fn(|k| wrapped * (-(k as f64) / t).exp());
+    let first = t * (1.0 - t * (1.0 - (-1.0 / t).exp()));
+    // Bin 0 holds half a first hour, and what comes round after 24 hours.
+    all[0] = first + wrapped * (-24.0 / t).exp();
+    all
+}
+
+/// How much of the first hour after a send lies in the hour of the send and how much in the next one, when the minute
+/// is drawn evenly: the integrals of (1 - u) e^(-u/T) and of u e^(-u/T) over u from 0 to 1.
+pub fn first_hour() -> [f64; 2] {
+    let t = SINK_HOURS;
+    let whole = t * (1.0 - (-1.0 / t).exp());
+    let next = t * t * (1.0 - (-1.0 / t).exp() * (1.0 + 1.0 / t));
+    [whole - next, next]
+}
+
+/// The weight of evidence of an age: 2^(-days/180).
+pub fn decay(age_days: f64) -> f64 {
+    (-age_days.max(0.0) / HALF_LIFE_DAYS).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_follow_their_formulas() {
+        let raw = |k: f64| (12.0 * ((std::f64::consts::TAU * k / 24.0).cos() - 1.0)).exp();
+        let sum = raw(0.0) + 2.0 * (raw(1.0) + raw(2.0) + raw(3.0));
+        for (k, weight) in KERNEL.iter().enumerate() {
+            assert!((weight - raw(k as f64) / sum).abs() < 1e-6, "{k}: {}", raw(k as f64) / sum);
+        }
+        let squares = KERNEL[0].powi(2) + 2.0 * KERNEL[1..].iter().map(|k| k * k).sum::<f64>();
+        assert!((KERNEL_HOURS - 1.0 / squares).abs() < 1e-4, "{}", 1.0 / squares);
+        // All that a mail ever offers.
+        assert!((opportunity().iter().sum::<f64>() - SINK_HOURS).abs() < 1e-12);
+        let steps = 100_000;
+        let (mut own, mut next) = (0.0, 0.0);
+        for i in 0..steps {
+            let u = (f64::from(i) + 0.5) / f64::from(steps);
+            own += (1.0 - u) * (-u / SINK_HOURS).exp() / f64::from(steps);
+            next += u * (-u / SINK_HOURS).exp() / f64::from(steps);
+        }
+        let [a, b] = first_hour();
+        assert!((a - own).abs() < 1e-9 && (b - next).abs() < 1e-9, "{a} {own}, {b} {next}");
+    }
+}
