@@ -56,6 +56,7 @@ pub fn row<'a>(event: &Event<'a>, found: &'a Enriched<'_>, part: &'a Part, offse
         domain: event.domain,
         profile_country: event.country,
         profile_time_zone: event.time_zone,
+        corrects: &[],
         k_topic: &part.topic,
         k_part: part.number,
         k_off: offset,

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS events{local}
     region_claim Enum8('unknown' = 0, 'eu' = 1, 'other' = 2) COMMENT 'What the sender says of the recipient''s place; eu is the EU, the EEA and the UK' CODEC(ZSTD(1)),
     trap Bool COMMENT 'A link that no person sees' CODEC(ZSTD(1)),
     method Enum8('other' = 0, 'GET' = 1, 'HEAD' = 2) COMMENT 'HTTP method' CODEC(ZSTD(1)),
-    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request; proxy is a person behind an image proxy; none for sent' CODEC(ZSTD(1)),
+    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request, as judged on arrival; proxy is a person behind an image proxy; none for sent. events_current has the verdict of today' CODEC(ZSTD(1)),
     reasons Array(LowCardinality(String)) COMMENT 'Codes of the rules that spoke, the decisive one first' CODEC(ZSTD(1)),
     confidence Enum8('none' = 0, 'weak' = 1, 'probable' = 2, 'certain' = 3) COMMENT 'How sure the verdict is' CODEC(ZSTD(1)),
     ruleset UInt16 COMMENT 'Version of the rules behind the verdict' CODEC(ZSTD(1)),
@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS events{local}
     domain UInt64 COMMENT 'Keyed hash of the recipient''s mail domain, on sent; 0 when unknown' CODEC(ZSTD(1)),
     profile_country LowCardinality(String) COMMENT 'Country the sender has on file, on sent' CODEC(ZSTD(1)),
     profile_time_zone LowCardinality(String) COMMENT 'Time zone the sender has on file, on sent' CODEC(ZSTD(1)),
+    corrects Array(Tuple(edge_id UInt64, seq UInt64, received_at DateTime64(3, 'UTC'), recipient UInt64, kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4), link UInt32, verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5), confidence Enum8('none' = 0, 'weak' = 1, 'probable' = 2, 'certain' = 3), reason LowCardinality(String))) COMMENT 'Earlier events of the message that this one shows in another light, each with its verdict; they go to corrections' CODEC(ZSTD(1)),
     k_topic LowCardinality(String) COMMENT 'Provenance: the source, a Kafka topic or a journal' CODEC(ZSTD(1)),
     k_part UInt32 COMMENT 'Provenance: partition of the source' CODEC(ZSTD(1)),
     k_off UInt64 COMMENT 'Provenance: offset of the message that carried the event' CODEC(Delta, ZSTD(1)),
@@ -64,6 +65,7 @@ CREATE TABLE IF NOT EXISTS events{local}
     INDEX by_recipient recipient TYPE bloom_filter(0.025) GRANULARITY 1,
     INDEX by_offset k_off TYPE minmax GRANULARITY 1,
     INDEX by_seq seq TYPE minmax GRANULARITY 1,
+    INDEX by_trap trap TYPE minmax GRANULARITY 1,
     CONSTRAINT known_codes CHECK toInt8(kind) BETWEEN 1 AND 4
         AND toInt8(position) BETWEEN 0 AND 2
         AND toInt8(mode) BETWEEN 0 AND 4
@@ -89,11 +91,6 @@ COMMENT 'Engagement events, one row each. Kept for 25 months, addresses for 30 d
 CREATE TABLE IF NOT EXISTS events AS events_local
 ENGINE = Distributed({cluster}, currentDatabase(), events_local)
 COMMENT 'Engagement events, one row each, of all shards. Kept for 25 months, addresses for 30 days.';
-
--- The star stands for the columns of this day: a migration that adds one makes this view anew.
-CREATE VIEW IF NOT EXISTS events_human
-AS SELECT * FROM events WHERE verdict IN ('human', 'proxy')
-COMMENT 'Events that a person caused, directly or through an image proxy. Device and place of a proxy are not the person''s.';
 
 CREATE VIEW IF NOT EXISTS events_audit
 (

@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Declares [`Row`] and how its fields become columns from one table, so that none can be forgotten.
 macro_rules! row {
-    ($( $(#[$doc:meta])* $name:ident : $form:ident = $default:expr => $column:literal $ty:literal ),* $(,)?) => {
+    ($( $(#[$doc:meta])* $name:ident : $form:ident = $default:expr => $column:literal $ty:expr ),* $(,)?) => {
         /// One event as it is stored: a field for each column of `events`.
         #[derive(Debug, Clone, Copy, PartialEq)]
         pub struct Row<'a> {
@@ -39,6 +39,7 @@ macro_rules! row {
 macro_rules! form {
     (type $lt:lifetime text) => { &$lt str };
     (type $lt:lifetime texts) => { &$lt [&$lt str] };
+    (type $lt:lifetime corrections) => { &$lt [Correction] };
     (type $lt:lifetime address) => { [u8; 16] };
     (type $lt:lifetime seconds) => { i64 };
     (type $lt:lifetime $plain:ident) => { $plain };
@@ -48,7 +49,14 @@ macro_rules! form {
         $column.elements += $value.len() as u64;
         $column.values.extend_from_slice(&$column.elements.to_le_bytes());
         for text in $value {
-            put_text(&mut $column.nested, text);
+            put_text($column.element(0), text);
+        }
+    }};
+    (put corrections, $value:expr, $column:ident) => {{
+        $column.elements += $value.len() as u64;
+        $column.values.extend_from_slice(&$column.elements.to_le_bytes());
+        for correction in $value {
+            correction.encode($column);
         }
     }};
     (put address, $value:expr, $column:ident) => { $column.values.extend_from_slice(&$value) };
@@ -154,6 +162,8 @@ row! {
     profile_country: text = "" => "profile_country" "String",
     /// Time zone that the sender has on file, on sent.
     profile_time_zone: text = "" => "profile_time_zone" "String",
+    /// What this event says of earlier ones.
+    corrects: corrections = &[] => "corrects" CORRECTIONS,
     /// The source: a Kafka topic or a journal.
     k_topic: text = "" => "k_topic" "String",
     /// Partition of the source.
@@ -164,6 +174,49 @@ row! {
     edge_id: u64 = 0 => "edge_id" "UInt64",
     /// Number of the event at its edge.
     seq: u64 = 0 => "seq" "UInt64",
+}
+
+/// What an event says of an earlier one of the same message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Correction {
+    /// The earlier event's edge.
+    pub edge_id: u64,
+    /// Its number there.
+    pub seq: u64,
+    /// When it was received, Unix time in milliseconds.
+    pub received_at_ms: i64,
+    /// Its recipient.
+    pub recipient: u64,
+    /// As on the wire.
+    pub kind: u8,
+    /// Number of its link.
+    pub link: u32,
+    /// Its verdict from now on, as in [`Row::verdict`].
+    pub verdict: u8,
+    /// How sure that is, as in [`Row::confidence`].
+    pub confidence: u8,
+    /// Code of the rule.
+    pub reason: &'static str,
+}
+
+/// The wire type of a column of corrections.
+const CORRECTIONS: &str = "Array(Tuple(edge_id UInt64, seq UInt64, received_at DateTime64(3, 'UTC'), recipient UInt64, \
+     kind Int8, link UInt32, verdict Int8, confidence Int8, reason String))";
+
+impl Correction {
+    fn encode(&self, column: &mut Column) {
+        let Correction { edge_id, seq, received_at_ms, recipient, kind, link, verdict, confidence, reason } =
+            self;
+        column.element(0).extend_from_slice(&edge_id.to_le_bytes());
+        column.element(1).extend_from_slice(&seq.to_le_bytes());
+        column.element(2).extend_from_slice(&received_at_ms.to_le_bytes());
+        column.element(3).extend_from_slice(&recipient.to_le_bytes());
+        column.element(4).push(*kind);
+        column.element(5).extend_from_slice(&link.to_le_bytes());
+        column.element(6).push(*verdict);
+        column.element(7).push(*confidence);
+        put_text(column.element(8), reason);
+    }
 }
 
 /// Rows of one month, on their way to one insert. Emptied by [`Block::finish`] and then used again.
@@ -178,9 +231,19 @@ pub struct Block {
 #[derive(Debug, Clone, Default)]
 struct Column {
     values: Vec<u8>,
-    /// The elements of arrays; `values` then holds how many elements there are up to each row.
-    nested: Vec<u8>,
+    /// The elements of arrays, or each member of an array of tuples; `values` then holds how many elements there are
+    /// up to each row.
+    nested: Vec<Vec<u8>>,
     elements: u64,
+}
+
+impl Column {
+    fn element(&mut self, member: usize) -> &mut Vec<u8> {
+        if self.nested.len() <= member {
+            self.nested.resize_with(member + 1, Vec::new);
+        }
+        &mut self.nested[member]
+    }
 }
 
 impl Block {
@@ -207,23 +270,28 @@ impl Block {
 
     /// How many bytes the rows take so far, in memory and on the wire before compression.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.values.len() + column.nested.len()).sum()
+        self.columns
+            .iter()
+            .map(|column| column.values.len() + column.nested.iter().map(Vec::len).sum::<usize>())
+            .sum()
     }
 
     /// The rows as a block in the Native format, ready for [`crate::Store::insert`]. The block is empty afterwards
     /// and keeps its memory.
     pub fn finish(&mut self) -> Bytes {
-        // 64 bytes hold any column's name and type.
-        let mut out = BytesMut::with_capacity(self.bytes() + 64 * Row::COLUMNS.len());
+        // 128 bytes hold a column's name and type, on the average of all.
+        let mut out = BytesMut::with_capacity(self.bytes() + 128 * Row::COLUMNS.len());
         put_varint(&mut out, Row::COLUMNS.len() as u64);
         put_varint(&mut out, self.rows as u64);
         for ((name, ty), column) in Row::COLUMNS.iter().zip(&mut self.columns) {
             put_text(&mut out, name);
             put_text(&mut out, ty);
             out.extend_from_slice(&column.values);
-            out.extend_from_slice(&column.nested);
             column.values.clear();
-            column.nested.clear();
+            for member in &mut column.nested {
+                out.extend_from_slice(member);
+                member.clear();
+            }
             column.elements = 0;
         }
         self.rows = 0;

@@ -15,7 +15,7 @@ mod schema;
 mod send_times;
 mod views;
 
-pub use block::{Block, Row, TIMES_MS, month};
+pub use block::{Block, Correction, Row, TIMES_MS, month};
 pub use config::{Cluster, Config, ConfigError, Secret};
 pub use error::{Cause, InsertError, StoreError};
 pub use known::KnownId;

@@ -16,12 +16,13 @@ struct Migration {
 /// All steps, oldest first.
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "events", sql: include_str!("../migrations/0001_events.sql") },
+    Migration { version: 2, name: "corrections", sql: include_str!("../migrations/0002_corrections.sql") },
     Migration {
-        version: 2,
+        version: 3,
         name: "message_hourly",
-        sql: include_str!("../migrations/0002_message_hourly.sql"),
+        sql: include_str!("../migrations/0003_message_hourly.sql"),
     },
-    Migration { version: 3, name: "send_times", sql: include_str!("../migrations/0003_send_times.sql") },
+    Migration { version: 4, name: "send_times", sql: include_str!("../migrations/0004_send_times.sql") },
 ];
 
 /// What was applied on a server. Not replicated: it says what this server has.
@@ -280,7 +281,7 @@ mod tests {
             all(&cluster(true)).iter().filter(|s| s.contains("ENGINE = Distributed('c1',")).count()
         );
         assert_eq!(tables, all(&cluster(true)).iter().filter(|s| s.contains(REPLICA)).count());
-        assert_eq!(tables, 4);
+        assert_eq!(tables, 5);
         for statement in all(&Config::default()).iter().filter(|s| s.contains("ENGINE = ")) {
             for window in ["non_replicated_deduplication_window = ", " replicated_deduplication_window = "] {
                 assert!(statement.contains(window), "{statement}");

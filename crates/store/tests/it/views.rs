@@ -1,12 +1,27 @@
 //! A batch whose rows are stored and whose views are not, or the other way round: seen, filled, and once.
 
-use store::{Drift, Range, Store, month};
+use store::{Correction, Drift, Range, Row, Store, month};
 
-use crate::engine::{block, migrated, today_ms, value};
+use crate::engine::{block, migrated, open, today_ms, value};
 use crate::insert::active;
 
-const TARGETS: [&str; 3] = ["message_hourly_states", "recipient_hours_states", "recipient_regions_states"];
-const VIEWS: [&str; 3] = ["message_hourly_fill", "recipient_hours_fill", "recipient_regions_fill"];
+const TARGETS: [&str; 4] =
+    ["corrections", "message_hourly_states", "recipient_hours_states", "recipient_regions_states"];
+const VIEWS: [&str; 4] =
+    ["corrections_fill", "message_hourly_fill", "recipient_hours_fill", "recipient_regions_fill"];
+
+/// A row for each view to take something of: each corrects the one three before it.
+fn rows(from: u64, to: u64) -> bytes::Bytes {
+    let corrections: Vec<[Correction; 1]> = (from..to).map(|n| [correction(n.saturating_sub(3))]).collect();
+    let row = |n| Row { corrects: &corrections[(n - from) as usize], ..active(n) };
+    block((from..to).map(row))
+}
+
+fn correction(n: u64) -> Correction {
+    let Row { edge_id, seq, received_at_ms, recipient, kind, link, .. } = open(n);
+    let (verdict, confidence, reason) = (4, 2, "link-sweep");
+    Correction { edge_id, seq, received_at_ms, recipient, kind, link, verdict, confidence, reason }
+}
 
 fn range(from: u64, to: u64) -> Range<'static> {
     Range { source: "events", part: 4, from, to, month: month(today_ms()) }
@@ -32,11 +47,11 @@ async fn burn(store: &Store, target: &str) {
 #[tokio::test]
 async fn what_a_target_lacks_is_seen_and_filled_once() {
     let store = migrated("views_filled").await;
-    let batch = |from, to| block((from..to).map(active));
+    let batch = rows;
     store.insert(0, "0-20", &batch(0, 20)).await.unwrap();
     store.insert(0, "20-40", &batch(20, 40)).await.unwrap();
     assert_eq!(lacking(&store, 20, 40).await, (20, vec![]));
-    assert_eq!(differing(&store).await, [0; 3]);
+    assert_eq!(differing(&store).await, [0; 4]);
     assert_eq!(lacking(&store, 40, 60).await, (0, vec![]), "without rows nothing is lacking");
     for target in TARGETS {
         burn(&store, target).await;
@@ -52,20 +67,20 @@ async fn what_a_target_lacks_is_seen_and_filled_once() {
         store.fill(0, &range(20, 40), "no_such_view", "20-40/view/no").await.unwrap();
     }
     assert_eq!(lacking(&store, 20, 40).await, (20, vec![]));
-    assert_eq!(differing(&store).await, [0; 3]);
+    assert_eq!(differing(&store).await, [0; 4]);
     // Merged parts hide the batch behind later ones, and that is no lack.
     store.insert(0, "40-60", &batch(40, 60)).await.unwrap();
     for target in TARGETS {
         value(&store, &format!("OPTIMIZE TABLE {target} FINAL")).await;
     }
     assert_eq!(lacking(&store, 40, 60).await, (20, vec![]));
-    assert_eq!(differing(&store).await, [0; 3]);
+    assert_eq!(differing(&store).await, [0; 4]);
 }
 
 #[tokio::test]
 async fn rows_are_brought_back_without_filling_views_twice() {
     let store = migrated("views_rows").await;
-    let batch = |from, to| block((from..to).map(active));
+    let batch = rows;
     store.insert(0, "0-20", &batch(0, 20)).await.unwrap();
     store.insert(0, "20-40", &batch(20, 40)).await.unwrap();
     burn(&store, "events").await;
@@ -77,5 +92,47 @@ async fn rows_are_brought_back_without_filling_views_twice() {
     }
     assert_eq!(lacking(&store, 20, 40).await, (20, vec!["recipient_hours_fill".to_owned()]));
     store.fill(0, &range(20, 40), "recipient_hours_fill", "20-40/view").await.unwrap();
-    assert_eq!(differing(&store).await, [0; 3]);
+    assert_eq!(differing(&store).await, [0; 4]);
+}
+
+#[tokio::test]
+async fn every_view_counts_the_verdict_that_stands() {
+    let store = migrated("views_corrected").await;
+    let before =
+        [Row { kind: 1, verdict: 0, ..open(0) }, open(3), open(6), Row { verdict: 2, ..open(9) }, open(1)];
+    store.insert(0, "before", &block(before)).await.unwrap();
+    let totals = "SELECT message, opens, opens_human, opens_all, openers, openers_human, openers_all, machine_events \
+         FROM message_totals ORDER BY message";
+    let hourly = "SELECT message, kind, verdict, sum(events), sum(recipients) FROM message_hourly \
+         GROUP BY ALL ORDER BY ALL";
+    let people = "SELECT arraySort(groupArray(seq)) FROM events_people";
+    assert_eq!(value(&store, totals).await, "10\t3\t2\t3\t3\t2\t3\t0\n11\t1\t1\t1\t1\t1\t1\t0");
+    assert_eq!(value(&store, people).await, "[1,3,6,9]");
+    // One that comes later shows two of them in another light.
+    let corrects = [correction(3), correction(6)];
+    let later = Row { verdict: 4, corrects: &corrects, ..open(12) };
+    for _ in 0..2 {
+        store.insert(0, "later", &block([later])).await.unwrap();
+    }
+    assert_eq!(value(&store, totals).await, "10\t1\t0\t4\t1\t0\t4\t3\n11\t1\t1\t1\t1\t1\t1\t0");
+    assert_eq!(
+        value(&store, hourly).await,
+        "10\tsent\tnone\t1\t1\n10\topen\tproxy\t1\t1\n10\topen\tscanner\t3\t3\n11\topen\thuman\t1\t1"
+    );
+    assert_eq!(value(&store, people).await, "[1,9]");
+    assert_eq!(value(&store, "SELECT seq FROM events_human").await, "1");
+    let stands = "SELECT seq, verdict, first_verdict, confidence, reasons FROM events_current WHERE seq = 6";
+    assert_eq!(value(&store, stands).await, "6\tscanner\thuman\tprobable\t['link-sweep']");
+    // A later one says otherwise, and belongs to no source: it is no drift.
+    value(
+        &store,
+        "INSERT INTO corrections (workspace, message, edge_id, seq, version, received_at, kind, verdict, month) \
+         SELECT workspace, message, edge_id, seq, version + 1, received_at, kind, 'human', month \
+         FROM corrections WHERE seq = 6",
+    )
+    .await;
+    assert_eq!(value(&store, people).await, "[1,6,9]");
+    assert_eq!(differing(&store).await, [0; 4]);
+    let stored = "SELECT count(), countIf(verdict = 'human') FROM events";
+    assert_eq!(value(&store, stored).await, "6\t3", "nothing is rewritten");
 }

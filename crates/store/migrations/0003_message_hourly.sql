@@ -49,13 +49,33 @@ WHERE getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
 GROUP BY workspace, message, hour, kind, verdict, k_topic, k_part
 COMMENT 'Fills message_hourly_states from every block of events';
 
+-- What is corrected cannot be taken out of a state of different recipients again: messages with corrections are
+-- counted from their events, which lie together.
+CREATE VIEW IF NOT EXISTS message_hourly_current
+AS SELECT workspace, message, hour, kind, verdict, events, recipients
+FROM message_hourly_states
+WHERE (workspace, message) GLOBAL NOT IN (SELECT workspace, message FROM corrections)
+UNION ALL
+SELECT
+    workspace,
+    message,
+    toStartOfHour(toDateTime(received_at, 'UTC')) AS hour,
+    kind,
+    verdict,
+    count() AS events,
+    uniqStateIf(recipient, recipient != 0) AS recipients
+FROM events_current
+WHERE (workspace, message) GLOBAL IN (SELECT workspace, message FROM corrections)
+GROUP BY workspace, message, hour, kind, verdict
+COMMENT 'States behind message_hourly and message_totals, by the verdicts of today';
+
 CREATE VIEW IF NOT EXISTS message_hourly
 (
     workspace UInt32 COMMENT 'Workspace',
     message UInt64 COMMENT 'Message',
     hour DateTime('UTC') COMMENT 'Start of the hour, UTC',
     kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened',
-    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request',
+    verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5) COMMENT 'Who made the request, as is known now',
     events UInt64 COMMENT 'Events',
     recipients UInt64 COMMENT 'Different recipients of these events, exact to about 65,000; not to be added up over rows'
 )
@@ -65,34 +85,51 @@ AS SELECT
     hour,
     kind,
     verdict,
-    sum(events) AS events,
-    uniqMerge(recipients) AS recipients
-FROM message_hourly_states
+    sum(s.events) AS events,
+    uniqMerge(s.recipients) AS recipients
+FROM message_hourly_current AS s
 GROUP BY workspace, message, hour, kind, verdict
 COMMENT 'Events and recipients of each message by hour, kind and verdict';
 
+-- Of opens there are three counts, so that nobody has to remember the rule: by people is what to report.
 CREATE VIEW IF NOT EXISTS message_totals
 (
     workspace UInt32 COMMENT 'Workspace',
     message UInt64 COMMENT 'Message',
     sent UInt64 COMMENT 'Messages sent',
+    recipients UInt64 COMMENT 'Different recipients it was sent to',
     opens UInt64 COMMENT 'Opens by people, image proxies included',
-    openers UInt64 COMMENT 'Different recipients who opened',
+    opens_human UInt64 COMMENT 'Opens by people directly: device and place are theirs',
+    opens_all UInt64 COMMENT 'Opens by anyone, machines included: what a naive counter reports',
+    openers UInt64 COMMENT 'Different recipients who opened, image proxies included',
+    openers_human UInt64 COMMENT 'Different recipients who opened directly',
+    openers_all UInt64 COMMENT 'Different recipients with any open, machines included',
     clicks UInt64 COMMENT 'Clicks by people',
+    clicks_all UInt64 COMMENT 'Clicks by anyone, machines included',
     clickers UInt64 COMMENT 'Different recipients who clicked',
+    clickers_all UInt64 COMMENT 'Different recipients with any click, machines included',
     downloads UInt64 COMMENT 'Downloads by people',
+    downloads_all UInt64 COMMENT 'Downloads by anyone, machines included',
     machine_events UInt64 COMMENT 'Prefetches, scanners and bots, of any kind'
 )
 AS SELECT
     workspace,
     message,
-    sumIf(events, kind = 'sent') AS sent,
-    sumIf(events, kind = 'open' AND verdict IN ('human', 'proxy')) AS opens,
-    uniqMergeIf(recipients, kind = 'open' AND verdict IN ('human', 'proxy')) AS openers,
-    sumIf(events, kind = 'click' AND verdict = 'human') AS clicks,
-    uniqMergeIf(recipients, kind = 'click' AND verdict = 'human') AS clickers,
-    sumIf(events, kind = 'download' AND verdict = 'human') AS downloads,
-    sumIf(events, verdict IN ('prefetch', 'scanner', 'bot')) AS machine_events
-FROM message_hourly_states
+    sumIf(s.events, kind = 'sent') AS sent,
+    uniqMergeIf(s.recipients, kind = 'sent') AS recipients,
+    sumIf(s.events, kind = 'open' AND verdict IN ('human', 'proxy')) AS opens,
+    sumIf(s.events, kind = 'open' AND verdict = 'human') AS opens_human,
+    sumIf(s.events, kind = 'open') AS opens_all,
+    uniqMergeIf(s.recipients, kind = 'open' AND verdict IN ('human', 'proxy')) AS openers,
+    uniqMergeIf(s.recipients, kind = 'open' AND verdict = 'human') AS openers_human,
+    uniqMergeIf(s.recipients, kind = 'open') AS openers_all,
+    sumIf(s.events, kind = 'click' AND verdict IN ('human', 'proxy')) AS clicks,
+    sumIf(s.events, kind = 'click') AS clicks_all,
+    uniqMergeIf(s.recipients, kind = 'click' AND verdict IN ('human', 'proxy')) AS clickers,
+    uniqMergeIf(s.recipients, kind = 'click') AS clickers_all,
+    sumIf(s.events, kind = 'download' AND verdict IN ('human', 'proxy')) AS downloads,
+    sumIf(s.events, kind = 'download') AS downloads_all,
+    sumIf(s.events, verdict IN ('prefetch', 'scanner', 'bot')) AS machine_events
+FROM message_hourly_current AS s
 GROUP BY workspace, message
-COMMENT 'One row per message: what people did with it, and what machines did';
+COMMENT 'One row per message: what people did with it, and what machines did'
