@@ -1,22 +1,23 @@
 //! From an event to an enriched one: the agent and device, the network, the verdict, the place and the region.
 //!
 //! Owns the rules and the built-in tables that they read. Tables are passed in; files are read in one place only,
-//! [`Tables::load`]. Pure from there: the same event and the same tables give the same answer on every machine and
+//! [`Tables::read`]. Pure from there: the same event and the same tables give the same answer on every machine and
 //! at any time. Reads no clock, draws no random number, drops no event and decides nothing about storage.
 
 mod address;
 mod agent;
 mod device;
 mod locate;
+mod mmdb;
 mod network;
 mod place;
 mod region;
 mod spot;
+mod tables;
 mod verdict;
 pub mod visits;
 mod zone;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use event::{Event, Kind};
@@ -26,37 +27,17 @@ pub use address::{
     address, truncate,
 };
 pub use device::{DeviceType, Trust};
-pub use network::{Network, NetworkKind, Networks};
-pub use place::{FILES_MAX, GeoDatabases, Place, TableError};
+pub use mmdb::FILES_MAX;
+pub use network::{Network, NetworkKind, Networks, built_in_list};
+pub use place::{GeoDatabases, Place};
 pub use region::{RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone};
+pub use tables::{Asset, Sources, Stamps, TableError, Tables};
 pub use verdict::{Confidence, RULESET, Reasons, Verdict};
 
 use address::Addresses;
 use agent::{Agent, Agents};
 use locate::Located;
 use spot::{Spot, Spots};
-
-/// What enrichment reads. Shared by all threads; a newer set is swapped in whole.
-#[derive(Debug)]
-pub struct Tables {
-    /// Where addresses are; without one no event has a place, and only a `sent` event has a time zone.
-    pub place: Option<Arc<GeoDatabases>>,
-    /// Whose networks addresses are in.
-    pub networks: Arc<Networks>,
-}
-
-impl Tables {
-    /// Reads the place databases (none, one, or one each for IPv4 and IPv6) and builds the other tables.
-    ///
-    /// # Errors
-    /// When a file cannot be read or holds no places. The error names the file and what was expected.
-    pub fn load(geo_files: &[PathBuf]) -> Result<Tables, TableError> {
-        let place = if geo_files.is_empty() { None } else { Some(Arc::new(GeoDatabases::load(geo_files)?)) };
-        agent::prepare();
-        zone::prepare();
-        Ok(Tables { place, networks: Arc::new(Networks::built_in()) })
-    }
-}
 
 /// Enriches events, one after the other. One for each thread: it remembers the user agents and the places that it
 /// has seen, a bounded number of each.

@@ -1,59 +1,16 @@
 //! Place databases: MaxMind DB files in the two shapes that are in use.
-//!
-//! A file is read into memory whole and never mapped: a file that is replaced under a map ends the process.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use maxminddb::{LookupResult, MaxMindDbError, Reader};
+use maxminddb::{LookupResult, MaxMindDbError};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// How many files a set may have: one for both families, or one for each.
-pub const FILES_MAX: usize = 2;
-
-/// How many records are read to learn a file's shape, and that its records can be read at all.
-const PROBED_RECORDS: usize = 1_000;
-
-/// Why a place database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// The file cannot be read.
-    #[error("failed to read geo file {}: expected a MaxMind DB file", file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is no MaxMind DB, or a broken one.
-    #[error("failed to open geo file {}: expected a MaxMind DB of cities or countries", file.display())]
-    Format {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: Box<MaxMindDbError>,
-    },
-    /// The database holds something else than places.
-    #[error(
-        "geo file {} is a {found:?} database without places: expected `country` or `country_code` in its records",
-        file.display()
-    )]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// Its database type.
-        found: String,
-    },
-    /// Too many files are given.
-    #[error("{found} geo files are given: expected at most {FILES_MAX}, one for IPv4 and one for IPv6")]
-    TooMany {
-        /// How many.
-        found: usize,
-    },
-}
+use crate::mmdb::{self, PROBED_RECORDS, Reader};
+use crate::tables::{Asset, TableError};
 
 /// What a database says of an address. Texts are empty and coordinates `NaN` where it says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,10 +49,7 @@ impl GeoDatabases {
     /// # Errors
     /// When a file cannot be read or holds no places.
     pub fn load(files: &[PathBuf]) -> Result<GeoDatabases, TableError> {
-        if files.len() > FILES_MAX {
-            return Err(TableError::TooMany { found: files.len() });
-        }
-        let databases = files.iter().map(|file| Database::load(file)).collect::<Result<_, _>>()?;
+        let databases = mmdb::all(files, "geo", |file| Database::load(file))?;
         Ok(GeoDatabases { databases, set: SETS.fetch_add(1, Ordering::Relaxed) })
     }
 
@@ -104,12 +58,17 @@ impl GeoDatabases {
         self.record(address)?.place()
     }
 
+    /// What the databases are and where they came from.
+    pub fn assets(&self) -> impl Iterator<Item = &Asset> {
+        self.databases.iter().map(|database| &database.file.asset)
+    }
+
     /// The record of an address, from the first database that has one.
     pub(crate) fn record(&self, address: IpAddr) -> Option<Record<'_>> {
         let address = address.to_canonical();
         self.databases.iter().enumerate().find_map(|(index, database)| {
             // A database for IPv4 refuses an IPv6 address with an error.
-            let found = database.reader.lookup(address).ok()?;
+            let found = database.file.reader.lookup(address).ok()?;
             let id = RecordId { set: self.set, database: index, offset: found.offset()? };
             Some(Record { id, database, found })
         })
@@ -138,20 +97,14 @@ impl<'a> Record<'a> {
             Shape::Nested => self.found.decode::<Nested>().ok()??.place(),
             Shape::Flat => self.found.decode::<Flat>().ok()??.place(),
         };
-        Some(Place { version: &self.database.version, ..place })
+        Some(Place { version: &self.database.file.version, ..place })
     }
 }
 
+#[derive(Debug)]
 struct Database {
-    reader: Reader<Vec<u8>>,
+    file: mmdb::Database,
     shape: Shape,
-    version: String,
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("version", &self.version).field("shape", &self.shape).finish()
-    }
 }
 
 /// How a record is laid out.
@@ -165,23 +118,18 @@ enum Shape {
 
 impl Database {
     fn load(file: &Path) -> Result<Database, TableError> {
-        let bytes =
-            std::fs::read(file).map_err(|source| TableError::Read { file: file.to_owned(), source })?;
-        let wrong = |source| TableError::Format { file: file.to_owned(), source: Box::new(source) };
-        let reader = Reader::from_source(bytes).map_err(wrong)?;
-        let shape = shape_of(&reader).map_err(wrong)?;
-        let metadata = reader.metadata();
-        let Some(shape) = shape else {
-            return Err(TableError::Content { file: file.to_owned(), found: metadata.database_type.clone() });
-        };
-        let version = format!("{} {}", metadata.database_type, date(metadata.build_epoch));
-        Ok(Database { reader, shape, version })
+        let mut shape = None;
+        let file = mmdb::open(file, "geo", "`country` or `country_code`", |reader| {
+            shape = shape_of(reader)?;
+            Ok(shape.is_some())
+        })?;
+        Ok(Database { file, shape: shape.expect("opened by it") })
     }
 }
 
 /// Learns the shape from the first record that shows it. The type in the metadata does not tell: `city` is flat in
 /// one publisher's files and nested in another's.
-fn shape_of(reader: &Reader<Vec<u8>>) -> Result<Option<Shape>, MaxMindDbError> {
+fn shape_of(reader: &Reader) -> Result<Option<Shape>, MaxMindDbError> {
     let mut shape = None;
     for found in reader.networks(Default::default())?.take(PROBED_RECORDS) {
         let found = found?;
@@ -204,12 +152,6 @@ fn shape_of(reader: &Reader<Vec<u8>>) -> Result<Option<Shape>, MaxMindDbError> {
         }
     }
     Ok(shape)
-}
-
-/// The build date, as `2026-06-05`; the number itself if it is no time.
-fn date(epoch: u64) -> String {
-    let time = i64::try_from(epoch).ok().and_then(|epoch| jiff::Timestamp::from_second(epoch).ok());
-    time.map_or_else(|| epoch.to_string(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 /// Which of the telling keys a record has.

@@ -128,8 +128,8 @@ fn a_wrong_file_stops_the_start_and_is_named() {
         (double, "failed to open"),
         (count, "failed to open"),
         (pointers, "failed to open"),
-        (asn, "database without places"),
-        (records, "database without places"),
+        (asn, "database: expected `country`"),
+        (records, "database: expected `country`"),
     ] {
         let error = Tables::load(std::slice::from_ref(&path)).expect_err(&path.display().to_string());
         let text = error.to_string();
@@ -140,7 +140,7 @@ fn a_wrong_file_stops_the_start_and_is_named() {
         assert_eq!(error.source().is_some(), has_cause, "{text}");
     }
     let three = vec![file("data/maxmind/GeoIP2-City-Test.mmdb"); 3];
-    assert!(matches!(Tables::load(&three), Err(TableError::TooMany { found: 3 })));
+    assert!(matches!(Tables::load(&three), Err(TableError::TooMany { found: 3, .. })));
 }
 
 #[test]
