@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, MatchKind};
 use quick_cache::unsync::Cache;
 
+use crate::crowd;
 use crate::device::{self, Device};
 
 /// How many different user agents one enricher remembers. Each takes at most about 1 KB: the text, which the
@@ -77,6 +78,9 @@ impl Agents {
 /// Reads a user agent.
 pub(crate) fn read(user_agent: &str) -> Agent {
     let text = user_agent.trim();
+    if let Some(agent) = crowd::read(text) {
+        return agent;
+    }
     let words = words_in(text);
     let found = woothee::parser::Parser::new().parse(text);
     let role = role(text, words, found.as_ref());

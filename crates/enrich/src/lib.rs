@@ -6,6 +6,7 @@
 
 mod address;
 mod agent;
+mod crowd;
 mod device;
 mod locate;
 mod mmdb;
@@ -26,6 +27,7 @@ pub use address::{
     ADDRESS_SECRET_BYTES_MIN, AddressKey, AddressKeyError, AddressPolicy, KEPT_BITS_V4, KEPT_BITS_V6,
     address, truncate,
 };
+pub use crowd::{Crowd, crowd};
 pub use device::{DeviceType, Trust};
 pub use mmdb::FILES_MAX;
 pub use network::{Network, NetworkKind, Networks, built_in_list};

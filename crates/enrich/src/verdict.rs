@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use event::{Event, Kind, Method};
+use event::{Event, Kind, Method, Mode};
 
 use crate::agent::{Agent, Role};
 use crate::network::{Network, NetworkKind};
@@ -30,6 +30,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict of a code in the store's table; one that is not known is none.
+    pub fn stored(code: u8) -> Verdict {
+        use Verdict::{Bot, Human, None, Prefetch, Proxy, Scanner};
+        [None, Human, Proxy, Prefetch, Scanner, Bot].get(usize::from(code)).copied().unwrap_or_default()
+    }
+
     /// The verdict as it is stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -228,6 +234,8 @@ fn network(visit: &Visit) -> Option<Found> {
 fn shape(visit: &Visit) -> Option<Found> {
     match visit.role {
         Role::Compatible => Some((Verdict::Bot, Confidence::Probable, "compatible-agent")),
+        // The agent was seen and may not be told: the edge has left the machines out.
+        Role::Missing if visit.event.mode == Mode::Date => None,
         Role::Missing if visit.follow => Some((Verdict::Bot, Confidence::Probable, "no-agent")),
         Role::Missing => Some((Verdict::Bot, Confidence::Weak, "no-agent")),
         Role::NativeApp | Role::Unshaped if visit.follow => {

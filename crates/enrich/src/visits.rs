@@ -89,9 +89,23 @@ const TAINTED: Finding =
 const SWEPT: Finding =
     Finding { verdict: Verdict::Scanner, confidence: Confidence::Probable, reason: "link-sweep" };
 
+/// Whether a visit is held and judged. An image proxy's open, or a machine's, says nothing of others, and what is no
+/// person's stays as it is.
+pub fn concerns(kind: Kind, verdict: Verdict) -> bool {
+    match kind {
+        Kind::Click | Kind::Download => true,
+        Kind::Open => verdict == Verdict::Human,
+        Kind::Sent | Kind::Unspecified => false,
+    }
+}
+
 /// The visitor, from what is stored of a visit: the address as it is kept, and the agent. An unknown address (all
-/// zero) tells nobody from anybody: then only visits of the same recipient are taken for one visitor's.
+/// zero) tells nobody from anybody: then only visits of the same recipient are taken for one visitor's, and without
+/// a recipient none are ([`NOBODY`]).
 pub fn source(address: [u8; 16], user_agent: &str, recipient: u64) -> u64 {
+    if address == [0; 16] && recipient == 0 {
+        return NOBODY;
+    }
     // Without keys, and so the same for whoever takes over. Nothing is stored under it.
     let mut hasher = DefaultHasher::new();
     (address, user_agent).hash(&mut hasher);
@@ -100,6 +114,9 @@ pub fn source(address: [u8; 16], user_agent: &str, recipient: u64) -> u64 {
     }
     hasher.finish()
 }
+
+/// The source of visits that may not be told apart, as in mode anonymous: what one is says nothing of another.
+pub const NOBODY: u64 = 0;
 
 /// Workspace, message, source.
 type Key = (u32, u64, u64);
@@ -123,7 +140,8 @@ impl Visits {
     pub fn observe(&mut self, visit: &Visit, corrections: &mut Vec<Correction>) -> Option<Finding> {
         let follow = matches!(visit.kind, Kind::Click | Kind::Download);
         // An image proxy's visits, or a machine's, say nothing of others; and what is no person's stays as it is.
-        if !follow && !(visit.kind == Kind::Open && visit.verdict == Verdict::Human) {
+        if visit.source == NOBODY || !follow && !(visit.kind == Kind::Open && visit.verdict == Verdict::Human)
+        {
             return None;
         }
         self.forget(visit.offset);

@@ -125,6 +125,14 @@ fn an_unknown_address_is_a_source_of_one_recipient() {
 }
 
 #[test]
+fn visits_that_may_not_be_told_apart_say_nothing_of_one_another() {
+    let nobody = |seq| Visit { recipient: 0, source: source([0; 16], "crowd:phone", 0), ..click(seq, 1, 0) };
+    let visits = [nobody(1), Visit { trap: true, verdict: Verdict::Scanner, ..nobody(2) }, nobody(3)];
+    let verdicts = in_the_end(&visits);
+    assert_eq!((verdicts[&1].0, verdicts[&3].0), (Verdict::Human, Verdict::Human));
+}
+
+#[test]
 fn everything_held_has_a_bound() {
     let mut state = Visits::default();
     let mut corrections = Vec::new();

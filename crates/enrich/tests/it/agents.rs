@@ -5,10 +5,10 @@
 //! flags none of 1,382 phones and tablets with a browser's agent on any visit, and no mail client. Of all that is no
 //! spider in uap-core's list it flags 0.7 % on opens and 3.1 % on clicks: native apps, which do not follow links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enrich::{DeviceType, Verdict};
-use event::{Event, Kind, Method};
+use event::{Event, Kind, Method, Mode};
 
 use crate::{enricher, rows};
 
@@ -161,5 +161,39 @@ fn families_have_their_device() {
             "{families:?}: {}",
             wrong.join("\n")
         );
+    }
+}
+
+/// What stands in place of an agent in mode anonymous leads to the same verdict, and there are few of them.
+#[test]
+fn a_crowd_has_the_verdict_of_each_of_its_agents() {
+    let lists = ["crawlers/crawler-user-agents.tsv", "agents/mail-agents.tsv", "agents/uap-devices.tsv"]
+        .map(|name| rows(&format!("data/{name}")));
+    let agents: Vec<&str> = lists.iter().flatten().map(|row| row.last().unwrap().as_str()).collect();
+    let crowds: Vec<&str> = agents.iter().map(|agent| enrich::crowd(agent).agent).collect();
+    let mut enricher = enricher();
+    for (agent, crowd) in agents.iter().zip(&crowds) {
+        for kind in VISITS {
+            let mut found = |user_agent: &str| {
+                let event = Event { kind, method: Method::Get, user_agent, ..Event::default() };
+                let found = enricher.enrich(&event);
+                (found.verdict, found.confidence, found.reasons, enrich::crowd(user_agent))
+            };
+            assert_eq!(found(agent), found(crowd), "{agent}: {crowd}");
+        }
+        let is_machine = is_machine(judged(Kind::Open, &[agent])[0].0);
+        assert_eq!(enrich::crowd(agent).is_people, !is_machine, "{agent}");
+    }
+    let different: BTreeSet<_> = crowds.iter().collect();
+    assert!(different.len() <= 22 && different.len() > 15, "{different:?}");
+}
+
+/// In mode date the edge has seen the agent, and leaves it out with everything else.
+#[test]
+fn an_open_of_which_only_the_date_is_known_is_a_persons() {
+    let mut enricher = enricher();
+    for (mode, wanted) in [(Mode::Date, Verdict::Human), (Mode::Full, Verdict::Bot)] {
+        let event = Event { kind: Kind::Open, mode, method: Method::Get, ..Event::default() };
+        assert_eq!(enricher.enrich(&event).verdict, wanted, "{mode:?}");
     }
 }
