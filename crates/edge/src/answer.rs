@@ -1,7 +1,9 @@
 //! What a request means: one pure function from a request's head to a reply and maybe an event.
 
-use event::{Event, Kind, Method, Mode, limits};
+use event::{Event, Kind, Mode};
 use link::{Keys, Link, TokenError};
+
+use crate::mode::{self, DAY_MS, Policy};
 
 /// The longest request target that is looked at, in bytes. A link of ours is at most 2,000 (see `link`).
 pub const URI_BYTES_MAX: usize = 4_096;
@@ -56,6 +58,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// The verified link; `None` when there is none.
     pub link: Option<Link>,
+    /// How much may be recorded: the link's mode, or a more restrictive one.
+    pub mode: Mode,
 }
 
 /// What to send. Every reply is static but for the target of a redirect, which is the link's.
@@ -125,6 +129,12 @@ pub enum Reason {
     Expired,
     /// The recipient's tracking mode forbids it.
     Mode,
+    /// A machine's visit, in mode `date`: the date would be taken for a person's.
+    Machine,
+    /// The visitor sent `DNT: 1`.
+    Dnt,
+    /// The visitor sent `Sec-GPC: 1`.
+    Gpc,
     /// No such path.
     Path,
     /// `robots.txt`.
@@ -139,7 +149,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Token(TokenError::Length),
         Reason::Token(TokenError::Encoding),
         Reason::Token(TokenError::UnknownKey),
@@ -147,6 +157,9 @@ impl Reason {
         Reason::Token(TokenError::Payload),
         Reason::Expired,
         Reason::Mode,
+        Reason::Machine,
+        Reason::Dnt,
+        Reason::Gpc,
         Reason::Path,
         Reason::Robots,
         Reason::Method,
@@ -160,6 +173,9 @@ impl Reason {
             Reason::Token(error) => error.as_str(),
             Reason::Expired => "expired",
             Reason::Mode => "mode",
+            Reason::Machine => "machine",
+            Reason::Dnt => "dnt",
+            Reason::Gpc => "gpc",
             Reason::Path => "path",
             Reason::Robots => "robots",
             Reason::Method => "method",
@@ -171,9 +187,9 @@ impl Reason {
 
 /// Decides what a request gets. `now_ms` is Unix time in milliseconds.
 ///
-/// A pixel's path always gets the pixel. Only a verified token redirects. Age and tracking mode stop the event,
-/// never the reply: dead old links are what people hold against link trackers most.
-pub fn answer(keys: &Keys, head: &Head<'_>, now_ms: i64) -> Answer {
+/// A pixel's path always gets the pixel. Only a verified token redirects. Age, tracking mode and the visitor's wish
+/// stop the event, never the reply: dead old links are what people hold against link trackers most.
+pub fn answer(keys: &Keys, policy: Policy, head: &Head<'_>, now_ms: i64) -> Answer {
     if head.uri_bytes > URI_BYTES_MAX {
         return without_event(Reply::UriTooLong, Reason::Uri);
     }
@@ -192,11 +208,12 @@ pub fn answer(keys: &Keys, head: &Head<'_>, now_ms: i64) -> Answer {
     let reply = if kind == Kind::Open { Reply::Pixel } else { Reply::Redirect };
     match keys.open(kind, token) {
         Ok(link) => {
-            let outcome = match refusal(keys, &link, now_ms) {
-                Some(reason) => Outcome::NoEvent(reason),
-                None => Outcome::Recorded(kind),
+            let recorded = match is_expired(keys, &link, now_ms) {
+                true => Err(Reason::Expired),
+                false => mode::of(&link, policy, head),
             };
-            Answer { reply, outcome, link: Some(link) }
+            let outcome = recorded.map_or_else(Outcome::NoEvent, |_| Outcome::Recorded(kind));
+            Answer { reply, outcome, link: Some(link), mode: recorded.unwrap_or(Mode::Off) }
         }
         Err(error) if kind == Kind::Open => without_event(Reply::Pixel, Reason::Token(error)),
         Err(error) => without_event(Reply::BadLink, Reason::Token(error)),
@@ -206,88 +223,16 @@ pub fn answer(keys: &Keys, head: &Head<'_>, now_ms: i64) -> Answer {
 impl Answer {
     /// The event to record, if there is one. Its id is given by the journal: it is 0 here.
     pub fn event<'a>(&'a self, head: &Head<'a>, now_ms: i64) -> Option<Event<'a>> {
-        match (self.outcome, &self.link) {
-            (Outcome::Recorded(_), Some(link)) => Some(event(link, head, now_ms)),
-            _ => None,
-        }
+        let (Outcome::Recorded(_), Some(link)) = (self.outcome, &self.link) else { return None };
+        mode::event(self.mode, link, head, now_ms)
     }
 }
 
 fn without_event(reply: Reply, reason: Reason) -> Answer {
-    Answer { reply, outcome: Outcome::NoEvent(reason), link: None }
+    Answer { reply, outcome: Outcome::NoEvent(reason), link: None, mode: Mode::Off }
 }
 
-/// Why a verified link leaves no event.
-fn refusal(keys: &Keys, link: &Link, now_ms: i64) -> Option<Reason> {
-    // `date` is the shape that regulators exempt for list hygiene: the day of the last open, and nothing of links.
-    let forbidden = match link.mode {
-        Mode::Off => true,
-        Mode::Date => link.kind != Kind::Open,
-        Mode::Anonymous | Mode::Full | Mode::Unspecified => false,
-    };
-    if forbidden {
-        return Some(Reason::Mode);
-    }
+fn is_expired(keys: &Keys, link: &Link, now_ms: i64) -> bool {
     let age_max_ms = i64::from(keys.event_max_age_days()) * DAY_MS;
-    (link.sent_at_ms != 0 && now_ms.saturating_sub(link.sent_at_ms) > age_max_ms).then_some(Reason::Expired)
-}
-
-const DAY_MS: i64 = 86_400_000;
-
-fn event<'a>(link: &'a Link, head: &Head<'a>, now_ms: i64) -> Event<'a> {
-    let about_link = Event {
-        kind: link.kind,
-        received_at_ms: now_ms,
-        workspace: link.workspace,
-        message: link.message,
-        recipient: link.recipient,
-        link: link.link,
-        target: &link.target,
-        sent_at_ms: link.sent_at_ms,
-        position: link.position,
-        mode: link.mode,
-        region: link.region,
-        trap: link.trap,
-        method: if head.method == "HEAD" { Method::Head } else { Method::Get },
-        ..Event::default()
-    };
-    if link.mode == Mode::Date {
-        return Event { received_at_ms: now_ms - now_ms.rem_euclid(DAY_MS), ..about_link };
-    }
-    let h = &head.headers;
-    let about_request = Event {
-        user_agent: text(h.user_agent, limits::USER_AGENT),
-        accept: text(h.accept, limits::HEADER),
-        accept_language: text(h.accept_language, limits::HEADER),
-        referer: text(h.referer, limits::HEADER),
-        sec_fetch_site: text(h.sec_fetch_site, limits::WORD),
-        sec_fetch_mode: text(h.sec_fetch_mode, limits::WORD),
-        sec_fetch_dest: text(h.sec_fetch_dest, limits::WORD),
-        sec_fetch_user: text(h.sec_fetch_user, limits::WORD),
-        sec_purpose: text(h.sec_purpose, limits::WORD),
-        purpose: text(h.purpose, limits::WORD),
-        x_purpose: text(h.x_purpose, limits::WORD),
-        x_moz: text(h.x_moz, limits::WORD),
-        via: text(h.via, limits::HEADER),
-        host: text(h.host, limits::HEADER),
-        http_version: head.http_version,
-        dnt: h.dnt == b"1",
-        sec_gpc: h.sec_gpc == b"1",
-        ..about_link
-    };
-    if link.mode == Mode::Anonymous {
-        return Event { recipient: 0, ..about_request };
-    }
-    Event { client_ip: head.client, ..about_request }
-}
-
-/// The longest valid UTF-8 at the start of `value`, of at most `bytes_max` bytes.
-///
-/// A header that holds anything else is a robot's or a mistake: its readable start says enough.
-fn text(value: &[u8], bytes_max: usize) -> &str {
-    let cut = &value[..value.len().min(bytes_max)];
-    match std::str::from_utf8(cut) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&cut[..error.valid_up_to()]).unwrap_or_default(),
-    }
+    link.sent_at_ms != 0 && now_ms.saturating_sub(link.sent_at_ms) > age_max_ms
 }

@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use telemetry::SettingError;
 
+use crate::mode::{Policy, Wish};
+
 /// The `[edge]` section. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,10 @@ pub struct Config {
     pub workers: usize,
     /// Proxies whose X-Forwarded-For is believed, as CIDR blocks.
     pub trusted_proxies: Vec<IpNet>,
+    /// What a visitor's `DNT: 1` comes to: `ignore`, `anonymous` or `off`. The reply never depends on it.
+    pub dnt: Wish,
+    /// The same of `Sec-GPC: 1`. Of both, and of the link's own mode, the most restrictive wins.
+    pub gpc: Wish,
     /// Open connections, over all workers. More are closed at once and counted.
     pub connections_max: usize,
     /// Open connections from one address that is no trusted proxy, for each worker.
@@ -43,6 +49,8 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             workers: 0,
             trusted_proxies: Vec::new(),
+            dnt: Wish::Ignore,
+            gpc: Wish::Ignore,
             connections_max: 20_000,
             connections_per_address_max: 256,
             header_read_timeout_ms: 10_000,
@@ -71,6 +79,11 @@ impl Config {
         check("edge.drain_ms", self.drain_ms, 0..=600_000)?;
         check("edge.ship_deadline_ms", self.ship_deadline_ms, 0..=600_000)?;
         check("edge.ship_linger_ms", self.ship_linger_ms, 1..=10_000)
+    }
+
+    /// What is made of a visitor's wish not to be tracked.
+    pub fn policy(&self) -> Policy {
+        Policy { dnt: self.dnt, gpc: self.gpc }
     }
 
     /// How many workers there are to be.

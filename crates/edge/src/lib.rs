@@ -9,6 +9,7 @@ pub mod answer;
 mod config;
 mod fill;
 mod metrics;
+mod mode;
 pub mod reply;
 mod serve;
 mod ship;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use config::Config;
 pub use metrics::METRICS;
+pub use mode::{Policy, Wish};
 pub use serve::serve;
 pub use ship::ship;
 pub use socket::bind;

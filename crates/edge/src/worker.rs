@@ -47,7 +47,7 @@ impl Worker {
         let now_ms = now_ms();
         let client = Octets::from(self.client(peer, request.headers()));
         let head = head(&request, client.as_slice());
-        let answer = answer(&self.keys.load(), &head, now_ms);
+        let answer = answer(&self.keys.load(), self.config.policy(), &head, now_ms);
         self.counters.answered(answer.reply, answer.outcome);
         if let (Outcome::Recorded(kind), Some(event)) = (answer.outcome, answer.event(&head, now_ms)) {
             self.record(kind, &event).await;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use edge::address::Octets;
 use edge::answer::{Answer, Head, Headers, Outcome, answer};
+use edge::{Policy, Wish};
 use event::{Kind, Mode, Position, Region};
 use link::{Keys, Link};
 use serde::Deserialize;
@@ -31,12 +32,18 @@ struct Case {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     client: Option<String>,
+    #[serde(default)]
+    dnt: Wish,
+    #[serde(default)]
+    gpc: Wish,
     #[serde(default = "a_second")]
     now: i64,
     reply: String,
     target: Option<String>,
     outcome: String,
     event: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    whole: bool,
 }
 
 fn get() -> String {
@@ -85,6 +92,7 @@ fn links() -> BTreeMap<&'static str, Link> {
         ("trap", Link { trap: true, target: home.clone(), ..click.clone() }),
         ("undated", Link { sent_at_ms: 0, target: home.clone(), ..click.clone() }),
         ("anonymous", Link { mode: Mode::Anonymous, ..open.clone() }),
+        ("anonymous_click", Link { mode: Mode::Anonymous, ..click.clone() }),
         ("date", Link { mode: Mode::Date, ..open.clone() }),
         ("off", Link { mode: Mode::Off, ..open }),
         ("date_click", Link { mode: Mode::Date, target: home.clone(), ..click.clone() }),
@@ -103,6 +111,7 @@ fn headers(named: &BTreeMap<String, Vec<u8>>) -> Headers<'_> {
             "sec_fetch_site" => &mut headers.sec_fetch_site,
             "sec_fetch_mode" => &mut headers.sec_fetch_mode,
             "sec_fetch_dest" => &mut headers.sec_fetch_dest,
+            "sec_fetch_user" => &mut headers.sec_fetch_user,
             "sec_purpose" => &mut headers.sec_purpose,
             "purpose" => &mut headers.purpose,
             "x_purpose" => &mut headers.x_purpose,
@@ -173,7 +182,7 @@ fn every_request_gets_what_the_cases_say() {
             headers: headers(&named),
         };
         let now_ms = SENT_AT_MS + case.now;
-        let answer = answer(&keys, &head, now_ms);
+        let answer = answer(&keys, Policy { dnt: case.dnt, gpc: case.gpc }, &head, now_ms);
         assert_eq!(answer.reply.as_str(), case.reply, "{}", case.name);
         assert_eq!(outcome(&answer), case.outcome, "{}", case.name);
         if let Some(target) = &case.target {
@@ -183,6 +192,12 @@ fn every_request_gets_what_the_cases_say() {
         assert_eq!(event.is_some(), case.event.is_some(), "{}", case.name);
         if let (Some(event), Some(wanted)) = (event, &case.event) {
             let fields = printed(&event);
+            if case.whole {
+                let absent = printed(&event::Event::default());
+                let set = fields.iter().filter(|(field, value)| absent[*field] != **value);
+                let names: Vec<&String> = set.map(|(field, _)| field).collect();
+                assert_eq!(names, wanted.keys().collect::<Vec<_>>(), "{}", case.name);
+            }
             for (field, value) in wanted {
                 let value =
                     if value.contains(" x}") { format!("\"{}\"", repeated(value)) } else { value.clone() };
