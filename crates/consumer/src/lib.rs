@@ -14,6 +14,7 @@ mod model;
 pub mod pipeline;
 mod row;
 mod source;
+pub mod tables;
 mod writer;
 
 pub use batch::{BROKEN_BATCH, readable};

@@ -35,6 +35,21 @@ pub const METRICS: &[Metric] = &[
         &[],
     ),
     Metric::gauge("consumer_inflight_events", "events taken and not yet known to be stored", &[]),
+    Metric::counter(
+        "consumer_table_reloads_total",
+        "place databases and lists of networks that changed on the disk: loaded, or refused as broken",
+        &["outcome"],
+    ),
+    Metric::gauge(
+        "consumer_refused_tables",
+        "1 while what lies on the disk is refused and an older set is in use",
+        &[],
+    ),
+    Metric::gauge(
+        "consumer_table_age_seconds",
+        "since the day on which the list or database in use was published",
+        &["table"],
+    ),
     Metric::gauge("consumer_owned_partitions", "partitions that are ours", &[]),
     Metric::histogram("consumer_write_seconds", "from a batch's first message to its rows being stored", &[]),
 ];
@@ -50,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_metric_that_is_used_is_listed_and_the_other_way_round() {
-        let sources = [include_str!("pipeline.rs"), include_str!("lane.rs")];
+        let sources = [include_str!("pipeline.rs"), include_str!("lane.rs"), include_str!("tables.rs")];
         let used: std::collections::BTreeSet<&str> = sources
             .iter()
             .flat_map(|source| source.split('"'))

@@ -30,7 +30,7 @@ pub use address::{
 pub use crowd::{Crowd, crowd};
 pub use device::{DeviceType, Trust};
 pub use mmdb::FILES_MAX;
-pub use network::{Network, NetworkKind, Networks, built_in_list};
+pub use network::{Network, NetworkKind, Networks, built_in_asset, built_in_list, read_list};
 pub use place::{GeoDatabases, Place};
 pub use region::{RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone};
 pub use tables::{Asset, Sources, Stamps, TableError, Tables};

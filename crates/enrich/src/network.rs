@@ -114,6 +114,22 @@ pub fn built_in_list(name: &str) -> Option<&'static str> {
     list::LISTS.iter().find(|list| list.name == name).map(|list| list.text).filter(|text| !text.is_empty())
 }
 
+/// Reads a file as the list of a name, and says what it is.
+///
+/// # Errors
+/// When it cannot take the place of that list.
+pub fn read_list(name: &str, file: &Path) -> Result<Asset, TableError> {
+    match list::LISTS.iter().find(|list| list.name == name) {
+        Some(list) => Ok(list.load(file)?.asset),
+        None => Err(TableError::NoSuchList { file: file.to_owned() }),
+    }
+}
+
+/// The list as it is built in; none when it is not.
+pub fn built_in_asset(name: &str) -> Option<Asset> {
+    Some(list::LISTS.iter().find(|list| list.name == name)?.built_in()?.asset)
+}
+
 pub(crate) use list::files as list_files;
 
 /// For whoever gave a file another name.

@@ -63,6 +63,32 @@ pub struct Asset {
     pub bytes: u64,
 }
 
+impl Asset {
+    /// The start of the day, or month, that it was published on; none when it does not say.
+    pub fn published(&self) -> Option<SystemTime> {
+        let day = if self.date.len() == 7 { format!("{}-01", self.date) } else { self.date.clone() };
+        let start = day.parse::<jiff::civil::Date>().ok()?.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?;
+        let seconds = u64::try_from(start.timestamp().as_second()).ok()?;
+        Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+    }
+
+    /// How many days old it may become, and why.
+    pub fn days_max(&self) -> (u32, &'static str) {
+        match self.name.as_str() {
+            "geo" => (60, "addresses change hands: DB-IP and MaxMind publish monthly or more often"),
+            "asn" => (90, "networks change hands"),
+            "apple-egress.txt" => (
+                90,
+                "Apple moves its egress: opens from there that are missing in the list are only probably prefetches",
+            ),
+            "microsoft-eop.txt" | "barracuda.txt" => {
+                (90, "scanners move: a scan from a network that is missing in the list may count as a person")
+            }
+            _ => (180, "networks change hands: a visit may be taken for another's"),
+        }
+    }
+}
+
 /// Why a table cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {

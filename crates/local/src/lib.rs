@@ -11,6 +11,7 @@ pub mod program;
 
 mod cache;
 mod child;
+mod download;
 mod error;
 mod fetch;
 mod http;
@@ -23,5 +24,6 @@ mod tool;
 
 pub use cache::Cache;
 pub use child::{CHILD_SUBCOMMAND, child_main};
+pub use download::download;
 pub use error::LocalError;
 pub use ports::free as free_ports;

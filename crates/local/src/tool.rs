@@ -17,6 +17,7 @@ pub(crate) struct Tool {
 }
 
 pub(crate) const NPM: Tool = Tool { program: "npm", package: "npm" };
+pub(crate) const CURL: Tool = Tool { program: "curl", package: "curl" };
 pub(crate) const PYTHON: Tool = Tool { program: "python3", package: "python3-pip" };
 pub(crate) const MAVEN: Tool = Tool { program: "mvn", package: "maven" };
 /// Kafka 4 runs on Java 17 and later.

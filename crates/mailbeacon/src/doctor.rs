@@ -74,8 +74,14 @@ fn geo(settings: &Settings) -> anyhow::Result<String> {
     if geo.files.is_empty() {
         bail!("geo.files is empty (only `up` fetches place data by itself)");
     }
-    Tables::load(&geo.files)?;
-    Ok(format!("{} readable", geo.files.len()))
+    let tables = Tables::read(&settings.tables())?;
+    let old = crate::assets::too_old(&tables.assets());
+    let note = if old.is_empty() {
+        String::new()
+    } else {
+        format!(", {} too old (`mailbeacon assets`)", old.join(", "))
+    };
+    Ok(format!("{} readable{note}", geo.files.len()))
 }
 
 fn clickhouse(settings: &Settings) -> anyhow::Result<String> {

@@ -1,5 +1,6 @@
 //! Mailbeacon: the one binary.
 
+mod assets;
 mod dead_letters;
 mod doctor;
 mod keys;
@@ -58,6 +59,9 @@ enum Command {
     Migrate,
     /// Check the configuration and everything it points at, and say what is wrong.
     Doctor,
+    /// Show the lists and databases that events are enriched from, or fetch newer ones.
+    #[command(after_help = assets::EXAMPLES)]
+    Assets(assets::Args),
     /// List, show or replay what could not be stored.
     #[command(subcommand, after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Command),
@@ -99,6 +103,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Consume => run_consumer(&settings),
         Command::Migrate => migrate::run(&settings),
         Command::Doctor => doctor::run(&settings),
+        Command::Assets(args) => assets::run(&settings, args),
         Command::DeadLetters(command) => dead_letters::run(&settings, command),
         Command::Ledger(args) => ledger::run(&settings, args),
         Command::Config => {

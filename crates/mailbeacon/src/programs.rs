@@ -132,7 +132,7 @@ pub fn start_consumer(
     process: &Process,
     ended: &CancellationToken,
     store: Arc<Store>,
-    tables: watch::Receiver<Arc<Tables>>,
+    tables: Arc<Tables>,
     origin: Origin,
 ) -> anyhow::Result<Program> {
     let config = settings.consumer.clone();
@@ -150,6 +150,9 @@ pub fn start_consumer(
         }
     };
     runtime.spawn(forget_blocked(store.clone()));
+    let (newer, tables) = watch::channel(tables);
+    let interval = Duration::from_millis(settings.geo.reload_interval_ms);
+    runtime.spawn(consumer::tables::follow(settings.tables(), interval, newer));
     let health = process.health.clone();
     Program::start("consumer", ended, move |stop| {
         Ok(consumer::run(&config, source, store, tables, &runtime, &health, &stop)?)
@@ -167,17 +170,16 @@ async fn forget_blocked(store: Arc<Store>) {
     }
 }
 
-/// Loads place data, or says which file is missing or broken.
-pub fn tables(settings: &Settings) -> anyhow::Result<watch::Receiver<Arc<Tables>>> {
+/// Loads places and networks, or says which file is missing or broken.
+pub fn tables(settings: &Settings) -> anyhow::Result<Arc<Tables>> {
     let geo = &settings.geo;
     if geo.files.is_empty() && !geo.off {
         bail!(
             "geo.files is empty: name one or two MaxMind DB files, or run without places with geo.off = true"
         );
     }
-    let files = if geo.off { &[][..] } else { &geo.files };
-    let tables = Tables::load(files).context("configuration [geo]")?;
-    Ok(watch::channel(Arc::new(tables)).1)
+    let tables = Tables::read(&settings.tables()).context("configuration [geo], [networks]")?;
+    Ok(Arc::new(tables))
 }
 
 /// How often a ClickHouse that does not answer is asked at the start, and the wait in between: ten minutes in all. An

@@ -21,6 +21,7 @@ pub struct Settings {
     pub consumer: consumer::Config,
     pub clickhouse: ClickHouse,
     pub geo: Geo,
+    pub networks: Networks,
     pub keys: Keys,
     pub site: Site,
     pub admin: Admin,
@@ -116,13 +117,26 @@ impl std::fmt::Debug for Password {
 }
 
 /// `[geo]`: where places come from.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Geo {
     /// MaxMind DB files: one, or one each for IPv4 and IPv6.
     pub files: Vec<PathBuf>,
     /// Run without place data: every place is then unknown, and no send time is recommended.
     pub off: bool,
+    /// How often the files of `[geo]` and `[networks]` are looked at while the consumer runs. Changed ones are taken up
+    /// when they look the same twice.
+    pub reload_interval_ms: u64,
+}
+
+/// `[networks]`: whose addresses are whose, beside the lists that are built in.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// Directory whose files replace the built-in lists of the same name; empty for none.
+    pub dir: PathBuf,
+    /// ASN databases (MaxMind DB): one, or one each for IPv4 and IPv6.
+    pub asn_files: Vec<PathBuf>,
 }
 
 /// `[keys]`.
@@ -207,6 +221,12 @@ impl Default for ClickHouse {
     }
 }
 
+impl Default for Geo {
+    fn default() -> Self {
+        Geo { files: Vec::new(), off: false, reload_interval_ms: 30_000 }
+    }
+}
+
 impl Default for Keys {
     fn default() -> Self {
         Keys { file: PathBuf::from("keys.toml") }
@@ -253,6 +273,7 @@ impl Settings {
         check("kafka.partitions", self.kafka.partitions.into(), 1..=10_000)?;
         check("kafka.replication", self.kafka.replication.into(), 1..=32)?;
         check("clickhouse.request_timeout_ms", self.clickhouse.request_timeout_ms, 1_000..=600_000)?;
+        check("geo.reload_interval_ms", self.geo.reload_interval_ms, 50..=86_400_000)?;
         if !self.kafka.brokers.is_empty() {
             kafka::check(&self.kafka()).context("configuration [kafka]")?;
         }
@@ -301,6 +322,16 @@ impl Settings {
             request_timeout_ms: c.request_timeout_ms,
         };
         store::Store::new(config).context("configuration [clickhouse]")
+    }
+
+    /// The files that events are enriched from.
+    pub fn tables(&self) -> enrich::Sources {
+        let (geo, networks) = (&self.geo, &self.networks);
+        enrich::Sources {
+            geo_files: if geo.off { Vec::new() } else { geo.files.clone() },
+            networks_dir: (!networks.dir.as_os_str().is_empty()).then(|| networks.dir.clone()),
+            asn_files: networks.asn_files.clone(),
+        }
     }
 
     /// Where the embedded form keeps what it cannot read.

@@ -12,5 +12,6 @@ mod rejected;
 mod replay;
 mod running;
 mod scripted;
+mod tables;
 mod topic;
 mod unreadable;

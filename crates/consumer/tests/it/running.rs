@@ -94,7 +94,7 @@ pub struct Counted {
     pub unverified: u64,
 }
 
-fn value(metrics: &PrometheusHandle, name: &str) -> u64 {
+pub fn value(metrics: &PrometheusHandle, name: &str) -> u64 {
     let page = metrics.render();
     let lines =
         page.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
