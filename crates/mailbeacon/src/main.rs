@@ -15,6 +15,7 @@ mod settings;
 mod stdout;
 mod table;
 mod up;
+mod verdict;
 mod when;
 
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ enum Command {
     Link(link_command::Command),
     /// When to write to a recipient, or why there is no answer.
     SendTime(send_time::Args),
+    /// Hold the rules for people, machines and devices to visits whose answer is known.
+    #[command(subcommand)]
+    Verdict(verdict::Command),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +100,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Command::Verdict(command) = &arguments.command {
+        // The rules are built in: a configuration that is wrong, or missing, is no concern of theirs.
+        return verdict::run(command);
+    }
     let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
     match &arguments.command {
         Command::Up(args) => up::run(settings, args),
@@ -113,6 +121,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(&settings.keys.file, command),
         Command::Link(command) => link_command::run(&settings, command),
         Command::SendTime(args) => send_time::run(&settings, args),
+        Command::Verdict(command) => verdict::run(command),
     }
 }
 

@@ -12,3 +12,4 @@ mod outage;
 mod program;
 mod services;
 mod up;
+mod verdict;
