@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
+use enrich::visits::{OFFSETS_MAX, TRAP_OFFSETS_MAX, TRAPS_MAX, VISITS_MAX};
 use store::{Range, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::batch::EventId;
-use crate::lane::{Done, Lane, Question, Task};
+use crate::lane::Lane;
 use crate::source::{Part, Source};
+use crate::task::{Done, Question, Task};
 
 /// What the tasks that run beside the pipeline need.
 pub struct Aside {
@@ -49,6 +51,10 @@ impl Aside {
             Task::Keep => return Some(Done::Kept(source.dead_letters(lane.letters()))),
             Task::Commit(offset, note) => return Some(Done::Committed(source.commit(part, offset, &note))),
             Task::Rewind(offset) => return Some(Done::Rewound(source.rewind(part, offset))),
+            Task::Recall(before) => self.spawn(lane, async move {
+                let limits = [(VISITS_MAX, OFFSETS_MAX), (TRAPS_MAX, TRAP_OFFSETS_MAX)];
+                Done::Recalled(store.past_visits(shard, &own.topic, own.number, before, limits).await)
+            }),
             Task::Ask(question) => {
                 self.spawn(lane, async move { Done::Asked(ask(&store, shard, &own, &question).await) })
             }

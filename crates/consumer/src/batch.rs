@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use enrich::visits::{self, Visits};
 use enrich::{Enricher, Tables};
 use event::{Batch as Frames, Event, Kind};
-use store::Block;
+use store::{Block, PastVisit};
 
-use crate::row::row;
+use crate::row::{self, row};
 use crate::source::{DeadLetter, Part, Payload};
 use crate::writer::Sealed;
 
@@ -84,9 +85,12 @@ pub struct Single {
 ///
 /// What came before this owner took the part over is not known. So the events of an edge id are looked for, too, until
 /// one of them turns out not to be stored: from there on they are new.
+///
+/// And the part's latest visits, by which others are judged.
 #[derive(Debug, Default)]
 pub struct Seen {
     edges: HashMap<u64, Edge>,
+    visits: Visits,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +104,16 @@ struct Edge {
 const EDGES_MAX: usize = 100_000;
 
 impl Seen {
+    /// Observes the visits again that are stored before the next message.
+    pub fn recall(&mut self, past: &[PastVisit]) {
+        self.visits = Visits::default();
+        let mut corrections = Vec::new();
+        for past in past {
+            corrections.clear();
+            self.visits.observe(&row::past(past), &mut corrections);
+        }
+    }
+
     fn is_new(&mut self, (edge_id, seq): EventId) -> bool {
         if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(&edge_id) {
             self.edges.clear();
@@ -151,26 +165,33 @@ impl Batch {
         }
         self.to = offset + 1;
         match payload {
-            Payload::Event(bytes) => self.take_event(enricher, None, offset, bytes),
+            Payload::Event(bytes) => self.take_event(enricher, seen, false, offset, bytes),
             Payload::Batch(bytes) => match Frames::new(bytes).find_map(Result::err) {
                 Some(broken) => self.set_aside(offset, format!("{BROKEN_BATCH}: {broken}"), bytes),
                 None => {
                     for event in Frames::new(bytes).flatten() {
-                        self.take_event(enricher, Some(seen), offset, event);
+                        self.take_event(enricher, seen, true, offset, event);
                     }
                 }
             },
         }
     }
 
-    /// `seen` is `None` where an offset is an event's own sequence: it cannot come twice.
-    fn take_event(&mut self, enricher: &mut Enricher, seen: Option<&mut Seen>, offset: u64, bytes: &[u8]) {
+    /// Where an offset is an event's own sequence it cannot come again.
+    fn take_event(
+        &mut self,
+        enricher: &mut Enricher,
+        seen: &mut Seen,
+        comes_again: bool,
+        offset: u64,
+        bytes: &[u8],
+    ) {
         let event = match readable(bytes) {
             Ok(event) => event,
             Err(why) => return self.set_aside(offset, why, bytes),
         };
         let id = (event.edge_id, event.seq);
-        if let Some(seen) = seen {
+        if comes_again {
             let new = seen.is_new(id);
             if event.replay || !new {
                 self.bytes += bytes.len() + size_of::<Held>();
@@ -179,13 +200,20 @@ impl Batch {
             }
             self.ids.push(id);
         }
-        self.add(enricher, offset, &event, bytes);
+        self.add(enricher, seen, offset, &event, bytes);
     }
 
     /// A row, or one that has to be tried first.
-    fn add(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>, bytes: &[u8]) {
+    fn add(
+        &mut self,
+        enricher: &mut Enricher,
+        seen: &mut Seen,
+        offset: u64,
+        event: &Event<'_>,
+        bytes: &[u8],
+    ) {
         if !self.tried {
-            return self.push(enricher, offset, event);
+            return self.push(enricher, seen, offset, event);
         }
         let month = store::month(event.received_at_ms);
         self.bytes += bytes.len() + size_of::<Single>();
@@ -206,24 +234,41 @@ impl Batch {
     }
 
     /// Takes up what became of the rows that were tried: those at `rejected` are set aside, with the reason.
-    pub fn join(&mut self, enricher: &mut Enricher, mut rejected: BTreeMap<usize, String>) {
+    pub fn join(&mut self, enricher: &mut Enricher, seen: &mut Seen, mut rejected: BTreeMap<usize, String>) {
         for (number, single) in std::mem::take(&mut self.singles).into_iter().enumerate() {
             let Single { offset, bytes, .. } = single;
             if let Some(reason) = rejected.remove(&number) {
                 self.set_aside(offset, reason, &bytes);
             } else if let Ok(event) = Event::decode(&bytes) {
-                self.push(enricher, offset, &event);
+                self.push(enricher, seen, offset, &event);
             }
         }
     }
 
-    fn push(&mut self, enricher: &mut Enricher, offset: u64, event: &Event<'_>) {
+    fn push(&mut self, enricher: &mut Enricher, seen: &mut Seen, offset: u64, event: &Event<'_>) {
         self.pin(enricher);
         let enriched = enricher.enrich(event);
+        let mut row = row(event, &enriched, &self.part, offset);
+        let mut corrections = Vec::new();
+        let finding = match visits::concerns(event.kind, enriched.verdict) {
+            true => {
+                let visit = row::visit(event, enriched.verdict, row.address, offset);
+                seen.visits.observe(&visit, &mut corrections)
+            }
+            false => None,
+        };
+        if let Some(finding) = &finding {
+            row.verdict = finding.verdict as u8;
+            row.confidence = finding.confidence as u8;
+            row.reasons = std::slice::from_ref(&finding.reason);
+        }
+        let corrects: Vec<store::Correction> = corrections.iter().map(row::correction).collect();
+        row.corrects = &corrects;
         let month = store::month(event.received_at_ms);
         let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
-        block.push(&row(event, &enriched, &self.part, offset));
+        block.push(&row);
         self.bytes += ROW_BYTES
+            + corrects.len() * size_of::<store::Correction>()
             + event.user_agent.len()
             + event.target.len()
             + event.referer.len()
@@ -254,7 +299,7 @@ impl Batch {
             }
             seen.was_not_stored(held.id.0);
             if let Ok(event) = Event::decode(&held.bytes) {
-                self.add(enricher, held.offset, &event, &held.bytes);
+                self.add(enricher, seen, held.offset, &event, &held.bytes);
             }
         }
     }

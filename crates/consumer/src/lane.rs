@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use enrich::Enricher;
 use metrics::{counter, histogram};
-use store::{InsertError, KnownId, StoreError, Traces};
+use store::InsertError;
 use tracing::{error, warn};
 
 use crate::aside::Answer;
 use crate::batch::{Batch, Counts, Seen};
 use crate::intent::Intent;
-use crate::source::{CommitError, DeadLetter, Part, Payload, SourceError};
+use crate::past::Past;
+use crate::source::{CommitError, DeadLetter, Part, Payload};
+use crate::task::{Done, Question, Task};
 use crate::writer::{self, Backoff, Next, WriteError, Writing};
 
 /// Messages in a row of which nothing can be read before a part stands still: that is no broken message any more
@@ -62,6 +63,7 @@ pub struct Lane {
     /// Dead letters since the last event that could be stored.
     unreadable: usize,
     seen: Seen,
+    past: Past,
 }
 
 /// What a batch may have. One message more than that, since a message is never split.
@@ -71,54 +73,6 @@ pub struct Bound {
     pub rows_max: usize,
     /// Bytes in memory.
     pub bytes_max: usize,
-}
-
-/// Something to do for a part.
-#[derive(Debug)]
-pub enum Task {
-    /// Keep [`Lane::letters`] aside.
-    Keep,
-    /// Ask what must be known before a batch is intended.
-    Ask(Question),
-    /// Commit, with a note.
-    Commit(u64, String),
-    /// Hand out messages from this offset on again.
-    Rewind(u64),
-    /// Ask what there is of a batch's rows of this month, whose tokens begin with this.
-    Look(u32, String),
-    /// Find out whether this block would be taken, without storing it.
-    Try(Bytes),
-    /// Insert under this token.
-    Insert(String, Bytes),
-    /// Fill a view under this token, with a batch's rows of this month.
-    Fill(u32, String, String),
-}
-
-/// What must be known before a batch is intended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The batch's first offset.
-    pub from: u64,
-    /// Past its last offset.
-    pub to: u64,
-    /// Events that may be stored already.
-    pub held: Vec<KnownId>,
-    /// Nothing was ever committed: there must be no rows of the part from the batch on.
-    pub first: bool,
-}
-
-/// What a task came to, each for the [`Task`] of its name.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Done {
-    Kept(Result<(), SourceError>),
-    Asked(Result<Answer, StoreError>),
-    Committed(Result<(), CommitError>),
-    Rewound(Result<(), SourceError>),
-    Looked(Result<Traces, StoreError>),
-    Tried(Result<(), InsertError>),
-    Inserted(Result<(), InsertError>),
-    Filled(Result<(), InsertError>),
 }
 
 /// Where the batch under way stands.
@@ -173,6 +127,8 @@ impl Lane {
             paused: false,
             unreadable: 0,
             seen: Seen::default(),
+            // Nothing can be before the first offset.
+            past: Past::new(committed.unwrap_or(0) == 0),
         }
     }
 
@@ -185,6 +141,9 @@ impl Lane {
     pub fn take(&mut self, enricher: &mut Enricher, offset: u64, payload: Payload<'_>) {
         if self.halted || matches!(self.flight, Some(Flight::Back(_))) {
             return;
+        }
+        if !self.past.is_known {
+            return self.past.wait(offset, payload);
         }
         if offset < self.batch.to {
             // It is in a batch, or stored. Fetching a partition anew has handed out old messages before.
@@ -204,9 +163,12 @@ impl Lane {
 
     /// No more messages will come of this part: what was intended of it is no longer than this.
     pub fn end(&mut self) {
-        // On the way back there is more to come again.
-        if self.rerun_ahead().is_some() && !matches!(self.flight, Some(Flight::Back(_))) {
-            self.seal();
+        match &self.flight {
+            // On the way back there is more to come again.
+            Some(Flight::Back(_)) => (),
+            _ if !self.past.is_known => self.past.ended = true,
+            _ if self.rerun_ahead().is_some() => self.seal(),
+            _ => (),
         }
     }
 
@@ -230,6 +192,9 @@ impl Lane {
     }
 
     fn task(&mut self, enricher: &mut Enricher, now: Instant, hurry: bool) -> Option<Task> {
+        if self.flight.is_none() && !self.past.is_known && self.past.waits() {
+            return Some(Task::Recall(self.batch.from));
+        }
         if self.flight.is_none() {
             self.flight = self.ready.take().map(Flight::Unread);
         }
@@ -284,6 +249,20 @@ impl Lane {
     pub fn done(&mut self, enricher: &mut Enricher, done: Done, now: Instant) {
         (self.busy, self.now) = (false, now);
         match done {
+            Done::Recalled(Ok(visits)) => {
+                self.went_well();
+                self.seen.recall(&visits);
+                let (messages, ended) = self.past.known();
+                for (offset, message) in &messages {
+                    self.take(enricher, *offset, message.payload());
+                }
+                if ended {
+                    self.end();
+                }
+            }
+            Done::Recalled(Err(cause)) => {
+                self.failed(format!("clickhouse cannot be asked for earlier visits: {cause}"));
+            }
             Done::Kept(Ok(())) => self.kept(),
             Done::Kept(Err(cause)) => self.failed(format!("dead letters cannot be kept: {cause}")),
             Done::Asked(Ok(answer)) => self.answered(enricher, answer),
@@ -352,7 +331,7 @@ impl Lane {
             }
         }
         self.flight = Some(if open.is_empty() {
-            batch.join(enricher, rejected);
+            batch.join(enricher, &mut self.seen, rejected);
             Flight::Unread(batch)
         } else {
             Flight::Trying { batch, open, rejected }
@@ -451,6 +430,8 @@ impl Lane {
         self.rerun = Some(Intent { from, to, server_started, stored, tried: true, rows });
         self.ready = None;
         self.batch = Batch::new(part, from, true);
+        // Some of the visits are taken again, and some may never be stored.
+        self.past = Past::new(false);
         self.flight = Some(Flight::Back(from));
     }
 
@@ -519,7 +500,7 @@ impl Lane {
 
     /// Whether it must not take more: a full batch waits behind one that waits. What is under way is the third.
     pub fn is_full(&self) -> bool {
-        self.ready.is_some() && self.batch_is_full()
+        self.ready.is_some() && self.batch_is_full() || self.past.bytes() >= self.bound.bytes_max
     }
 
     /// Whether the part's messages have to be held back, when that has changed.
@@ -546,7 +527,11 @@ impl Lane {
     pub fn is_settled(&self) -> bool {
         let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
         self.halted
-            || !open && self.ready.is_none() && self.flight.is_none() && self.unacknowledged().is_none()
+            || !open
+                && !self.past.waits()
+                && self.ready.is_none()
+                && self.flight.is_none()
+                && self.unacknowledged().is_none()
     }
 
     /// Events taken and not yet known to be stored.
@@ -558,7 +543,7 @@ impl Lane {
             Some(Flight::Writing(_, bill)) => bill.counts.stored as usize,
             Some(Flight::Back(_)) | None => 0,
         };
-        self.batch.events() + self.ready.as_ref().map_or(0, Batch::events) + under_way
+        self.past.events() + self.batch.events() + self.ready.as_ref().map_or(0, Batch::events) + under_way
     }
 
     /// The intent that the filling batch has to match.

@@ -11,10 +11,12 @@ mod lane;
 mod metrics;
 #[cfg(test)]
 mod model;
+mod past;
 pub mod pipeline;
 mod row;
 mod source;
 pub mod tables;
+mod task;
 mod writer;
 
 pub use batch::{BROKEN_BATCH, readable};

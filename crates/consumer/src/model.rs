@@ -19,8 +19,9 @@ use store::{Cause, InsertError, StoreError};
 
 use crate::aside::Answer;
 use crate::intent::Intent;
-use crate::lane::{Bound, Done, Lane, Task};
+use crate::lane::{Bound, Lane};
 use crate::source::{CommitError, Part, Payload};
+use crate::task::{Done, Task};
 use server::{Request, Server};
 
 /// In the short form. The long form: `MAILBEACON_SCHEDULES=1000000 cargo test --release -p consumer schedules`.
@@ -409,6 +410,7 @@ impl World {
 
 fn failed(task: &Task, why: &str) -> Done {
     match task {
+        Task::Recall(_) => Done::Recalled(Err(StoreError::Server(away(why)))),
         Task::Ask(_) => Done::Asked(Err(StoreError::Server(away(why)))),
         Task::Look(..) => Done::Looked(Err(StoreError::Server(away(why)))),
         Task::Try(_) => Done::Tried(Err(InsertError::Retry(away(why)))),

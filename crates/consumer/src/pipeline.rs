@@ -1,6 +1,7 @@
 //! The path of an event from its source to ClickHouse, on one page.
 //!
-//! Each part (partition) goes through the same four steps, one batch at a time:
+//! Before the first message of a part (partition) the store is asked for the visits before it, by which a sweep or a
+//! tainted visitor is known. Then each part goes through the same four steps, one batch at a time:
 //!
 //! 1. *take*: messages are decoded, enriched and encoded into the batch as they come.
 //! 2. *ask*: what cannot be read is kept aside; events that may be stored already are looked for.
@@ -29,8 +30,9 @@ use tracing::{error, info, warn};
 use crate::aside::{Aside, Results};
 use crate::config::Config;
 use crate::intent::Intent;
-use crate::lane::{Bound, Done, Lane};
+use crate::lane::{Bound, Lane};
 use crate::source::{Part, Polled, Source, SourceError, Taken};
+use crate::task::Done;
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);

@@ -1,8 +1,9 @@
 //! An event and what was found out about it, as a row.
 
-use enrich::Enriched;
-use event::Event;
-use store::Row;
+use enrich::visits::{self, Visit};
+use enrich::{Enriched, Verdict};
+use event::{Event, Kind};
+use store::{PastVisit, Row};
 
 use crate::source::Part;
 
@@ -62,5 +63,56 @@ pub fn row<'a>(event: &Event<'a>, found: &'a Enriched<'_>, part: &'a Part, offse
         k_off: offset,
         edge_id: event.edge_id,
         seq: event.seq,
+    }
+}
+
+/// The event as a visit that others are judged by. The address is the one that is stored: whoever takes the part over
+/// has no other.
+pub fn visit(event: &Event<'_>, verdict: Verdict, address: [u8; 16], offset: u64) -> Visit {
+    Visit {
+        id: (event.edge_id, event.seq),
+        offset,
+        workspace: event.workspace,
+        message: event.message,
+        recipient: event.recipient,
+        source: visits::source(address, event.user_agent, event.recipient),
+        kind: event.kind,
+        link: event.link,
+        trap: event.trap,
+        received_at_ms: event.received_at_ms,
+        verdict,
+    }
+}
+
+/// The same of a stored event.
+pub fn past(row: &PastVisit) -> Visit {
+    Visit {
+        id: (row.edge_id, row.seq),
+        offset: row.k_off,
+        workspace: row.workspace,
+        message: row.message,
+        recipient: row.recipient,
+        source: visits::source(row.address.octets(), &row.user_agent, row.recipient),
+        kind: Kind::try_from(i32::from(row.kind)).unwrap_or_default(),
+        link: row.link,
+        trap: row.trap,
+        received_at_ms: row.received_at_ms,
+        verdict: Verdict::stored(row.verdict),
+    }
+}
+
+/// A correction as it is stored in the row of the event that led to it.
+pub fn correction(found: &visits::Correction) -> store::Correction {
+    let visits::Correction { visit, finding } = found;
+    store::Correction {
+        edge_id: visit.id.0,
+        seq: visit.id.1,
+        received_at_ms: visit.received_at_ms,
+        recipient: visit.recipient,
+        kind: visit.kind as u8,
+        link: visit.link,
+        verdict: finding.verdict as u8,
+        confidence: finding.confidence as u8,
+        reason: finding.reason,
     }
 }

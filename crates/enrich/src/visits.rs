@@ -138,10 +138,7 @@ pub struct Visits {
 impl Visits {
     /// Takes up a visit. Returns what the ones before say of it, and adds to `corrections` what it says of them.
     pub fn observe(&mut self, visit: &Visit, corrections: &mut Vec<Correction>) -> Option<Finding> {
-        let follow = matches!(visit.kind, Kind::Click | Kind::Download);
-        // An image proxy's visits, or a machine's, say nothing of others; and what is no person's stays as it is.
-        if visit.source == NOBODY || !follow && !(visit.kind == Kind::Open && visit.verdict == Verdict::Human)
-        {
+        if visit.source == NOBODY || !concerns(visit.kind, visit.verdict) {
             return None;
         }
         self.forget(visit.offset);

@@ -22,7 +22,9 @@ impl World {
         let part = Part { topic: Arc::from("t"), number: 0 };
         let bound = Bound { rows_max, bytes_max: 1 << 20 };
         let tables = Arc::new(Tables::load(&[]).unwrap());
-        World(Lane::new(part, 1, committed, rerun, bound, 1), Enricher::new(tables))
+        let mut lane = Lane::new(part, 1, committed, rerun, bound, 1);
+        lane.past = Past::new(true);
+        World(lane, Enricher::new(tables))
     }
 
     fn take(&mut self, offset: u64) -> &mut Self {
@@ -130,4 +132,18 @@ fn a_halted_lane_takes_nothing_and_is_not_waited_for() {
     world.take(5).hurry();
     world.0.went_well();
     assert_eq!((world.0.events(), world.0.is_settled(), world.0.trouble.as_deref()), (0, true, Some("?")));
+}
+
+#[test]
+fn messages_wait_in_order_until_the_visits_before_them_are_known() {
+    let mut world = World::new(Some(5), Some((5, 7)), 9);
+    world.0.past = Past::new(false);
+    world.take(5).take(6).take(7).0.end();
+    assert_eq!((world.ready(), world.filling(), world.0.events()), (None, (5, 5, 0), 3));
+    assert!(!world.0.is_settled());
+    let World(lane, enricher) = &mut world;
+    let now = lane.retry_at;
+    assert!(matches!(lane.next(enricher, now, false), Some(Task::Recall(5))));
+    lane.done(enricher, Done::Recalled(Ok(Vec::new())), now);
+    assert_eq!((world.ready(), world.filling(), world.0.events()), (Some((5, 7, 2)), (7, 8, 1), 3));
 }

@@ -12,6 +12,7 @@ mod rejected;
 mod replay;
 mod running;
 mod scripted;
+mod sweeps;
 mod tables;
 mod topic;
 mod unreadable;
