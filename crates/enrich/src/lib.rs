@@ -32,7 +32,7 @@ pub use device::{DeviceType, Trust};
 pub use mmdb::FILES_MAX;
 pub use network::{Network, NetworkKind, Networks, built_in_asset, built_in_list, read_list};
 pub use place::{GeoDatabases, Place};
-pub use region::{RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone};
+pub use region::{Evidence, RegionClass, is_eu_eea_uk, is_eu_eea_uk_zone, region_at};
 pub use tables::{Asset, Sources, Stamps, TableError, Tables};
 pub use verdict::{Confidence, RULESET, Reasons, Verdict};
 

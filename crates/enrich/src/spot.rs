@@ -21,6 +21,7 @@ pub(crate) struct Spot {
     pub country: Option<&'static Country>,
     pub region: Box<str>,
     pub city: Box<str>,
+    /// As near as the accuracy bears, and no nearer.
     pub latitude: f32,
     pub longitude: f32,
     pub accuracy_km: u16,
@@ -50,20 +51,43 @@ impl Spot {
     pub(crate) fn new(place: Place<'_>) -> Spot {
         let country = zone::country(place.country);
         let only = country.map_or("", |country| country.zone);
-        let by_coordinates =
-            if place.latitude.is_nan() { "" } else { zone::at(place.latitude, place.longitude) };
+        let by_coordinates = match is_narrow(&place) {
+            true => zone::at(place.latitude, place.longitude),
+            false => "",
+        };
         Spot {
             country,
             region: place.region.into(),
             city: place.city.into(),
-            latitude: place.latitude,
-            longitude: place.longitude,
+            latitude: rounded(place.latitude, place.accuracy_km),
+            longitude: rounded(place.longitude, place.accuracy_km),
             accuracy_km: place.accuracy_km,
             zone: Zone::first_known([place.time_zone, by_coordinates, only]),
             country_zone: Zone::first_known([only]),
             version: place.version.into(),
         }
     }
+}
+
+/// How far around its coordinates a place may lie for them to name a time zone.
+const ZONE_ACCURACY_KM_MAX: u16 = 250;
+
+/// Whether the coordinates are of a place. Those of a record that knows a country only are its middle: in Kansas, for
+/// the United States, and in its time zone.
+fn is_narrow(place: &Place<'_>) -> bool {
+    let near = (1..=ZONE_ACCURACY_KM_MAX).contains(&place.accuracy_km);
+    !place.latitude.is_nan() && (near || !place.city.is_empty() || !place.region.is_empty())
+}
+
+/// Degrees to as many places as a radius bears: a hundredth is about a kilometre, a tenth eleven. Databases that say no
+/// radius are of cities, which have no more than a hundredth to them.
+fn rounded(degrees: f32, accuracy_km: u16) -> f32 {
+    let parts: f64 = match accuracy_km {
+        0..10 => 100.0,
+        10..100 => 10.0,
+        100.. => 1.0,
+    };
+    ((f64::from(degrees) * parts).round() / parts) as f32
 }
 
 /// The remembered records, whichever set of databases they are of: an old set's make room by themselves.

@@ -153,7 +153,7 @@ fn read(list: &Named, text: &str, file: Option<&Path>) -> Result<List, Wrong> {
     }
     asset.entries = rows.len() as u64;
     match rows.is_empty() {
-        true => Err((text.lines().count(), "at least one network: an empty list is a broken one")),
+        true => Err((text.lines().count().max(1), "at least one network: an empty list is a broken one")),
         false => Ok(List { rows, asset }),
     }
 }

@@ -5,6 +5,7 @@
 mod agents;
 mod golden;
 mod mmdb;
+mod network;
 mod place;
 mod region;
 

@@ -1,51 +1,217 @@
 //! Place databases: all answers of MaxMind's test files, both shapes, all the ways to be wrong.
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use enrich::{Enricher, GeoDatabases, Place, TableError, Tables};
+use enrich::{Enricher, GeoDatabases, Networks, Place, RegionClass, TableError, Tables, Trust};
 use event::{Event, Kind};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde_json::Value as Json;
 
-use crate::file;
 use crate::mmdb::{Value, flat, float, write};
+use crate::{file, ip_bytes};
 
 fn find<'a>(places: &'a GeoDatabases, address: &str) -> Option<Place<'a>> {
     places.find(address.parse::<IpAddr>().unwrap())
 }
 
-/// Reads the source of a test database and asks for the first address of every network in it.
-fn all_answers(name: &str) -> usize {
-    let places = GeoDatabases::load(&[file(&format!("data/maxmind/{name}.mmdb"))]).unwrap();
-    let source = std::fs::read_to_string(file(&format!("data/maxmind/{name}.json"))).unwrap();
-    let source: Vec<serde_json::Map<String, Json>> = serde_json::from_str(&source).unwrap();
-    let networks: Vec<(IpNet, &Json)> =
-        source.iter().flatten().map(|(net, record)| (net.parse().unwrap(), record)).collect();
-    for (net, _) in &networks {
-        let address = net.network();
-        let covering = networks.iter().filter(|(other, _)| other.contains(&address));
-        let record = covering.max_by_key(|(other, _)| other.prefix_len()).unwrap().1;
-        let text = |path: &str| record.pointer(path).and_then(Json::as_str).unwrap_or("");
-        let degrees = |path: &str| record.pointer(path).and_then(Json::as_f64).map(|n| n as f32);
-        let Some(found) = places.find(address) else { panic!("{name} {address}: no place") };
-        assert_eq!(found.country, text("/country/iso_code"), "{name} {address}");
-        assert_eq!(found.city, text("/city/names/en"), "{name} {address}");
-        assert_eq!(found.region, text("/subdivisions/0/names/en"), "{name} {address}");
-        assert_eq!(found.time_zone, text("/location/time_zone"), "{name} {address}");
-        let accuracy = record.pointer("/location/accuracy_radius").and_then(Json::as_u64).unwrap_or(0);
-        assert_eq!(u64::from(found.accuracy_km), accuracy, "{name} {address}");
-        assert_eq!((!found.latitude.is_nan()).then_some(found.latitude), degrees("/location/latitude"));
-        assert_eq!((!found.longitude.is_nan()).then_some(found.longitude), degrees("/location/longitude"));
+/// The networks of a test database's source with their records, IPv4 written as IPv6 (`::a.b.c.d`), as the trees have it.
+struct Source {
+    networks: Vec<(Ipv6Net, Json)>,
+}
+
+impl Source {
+    fn read(name: &str) -> Source {
+        let text = std::fs::read_to_string(file(&format!("data/maxmind/{name}.json"))).unwrap();
+        let source: Vec<serde_json::Map<String, Json>> = serde_json::from_str(&text).unwrap();
+        let wide = |net: IpNet| match net {
+            IpNet::V4(net) => {
+                Ipv6Net::new(u128::from(net.addr().to_bits()).into(), 96 + net.prefix_len()).unwrap()
+            }
+            IpNet::V6(net) => net,
+        };
+        let record = |(net, record): (String, Json)| (wide(net.parse().unwrap()), record);
+        Source { networks: source.into_iter().flatten().map(record).collect() }
     }
-    networks.len()
+
+    /// The first and the last address of every network, in each form in which a visitor may have it, with the record
+    /// of the narrowest network around it.
+    fn answers(&self) -> impl Iterator<Item = (IpAddr, &Json)> {
+        let ends = self.networks.iter().flat_map(|(net, _)| [net.network(), net.broadcast()]);
+        ends.flat_map(|address| {
+            let around = self.networks.iter().filter(move |(net, _)| net.contains(&address));
+            let record = &around.max_by_key(|(net, _)| net.prefix_len()).unwrap().1;
+            let v4 = u32::try_from(address.to_bits()).ok().map(Ipv4Addr::from_bits);
+            let mapped = v4.map(|v4| v4.to_ipv6_mapped().into());
+            [Some(address.into()), v4.map(IpAddr::from), mapped]
+                .into_iter()
+                .flatten()
+                .map(move |a| (a, record))
+        })
+    }
+}
+
+/// The databases with places that have a source.
+const PLACES: [&str; 6] = [
+    "GeoIP2-City-Test",
+    "GeoLite2-City-Test",
+    "GeoIP2-Country-Test",
+    "GeoLite2-Country-Test",
+    "GeoIP2-Enterprise-Test",
+    "GeoIP2-Precision-Enterprise-Test",
+];
+
+fn text<'a>(record: &'a Json, path: &str) -> &'a str {
+    record.pointer(path).and_then(Json::as_str).unwrap_or("")
+}
+
+fn degrees(record: &Json, path: &str) -> Option<f32> {
+    record.pointer(path).and_then(Json::as_f64).map(|n| n as f32)
+}
+
+fn accuracy(record: &Json) -> u64 {
+    record.pointer("/location/accuracy_radius").and_then(Json::as_u64).unwrap_or(0)
 }
 
 #[test]
 fn every_answer_of_the_test_databases() {
-    let asked = all_answers("GeoIP2-City-Test") + all_answers("GeoLite2-City-Test");
-    assert!(asked > 400, "{asked} networks were asked for");
+    let mut asked = Vec::new();
+    for name in PLACES {
+        let places = GeoDatabases::load(&[file(&format!("data/maxmind/{name}.mmdb"))]).unwrap();
+        let source = Source::read(name);
+        let mut count = 0;
+        for (address, record) in source.answers() {
+            let Some(found) = places.find(address) else { panic!("{name} {address}: no place") };
+            let wanted = Place {
+                country: text(record, "/country/iso_code"),
+                region: text(record, "/subdivisions/0/names/en"),
+                city: text(record, "/city/names/en"),
+                latitude: degrees(record, "/location/latitude").unwrap_or(f32::NAN),
+                longitude: degrees(record, "/location/longitude").unwrap_or(f32::NAN),
+                accuracy_km: accuracy(record).try_into().unwrap(),
+                time_zone: text(record, "/location/time_zone"),
+                version: found.version,
+            };
+            // As texts: NaN is no number's equal.
+            assert_eq!(format!("{found:?}"), format!("{wanted:?}"), "{name} {address}");
+            assert!(found.version.starts_with(name.strip_suffix("-Test").unwrap()), "{}", found.version);
+            count += 1;
+        }
+        asked.push(count);
+    }
+    // As many as the sources have: none was passed over.
+    assert_eq!(asked, [586, 532, 766, 544, 188, 342]);
+}
+
+/// What is stored of them: through the enricher, from an address that is in no known network.
+#[test]
+fn every_answer_is_stored_as_far_as_it_bears() {
+    let networks = Networks::built_in();
+    let at_ms = 1_753_878_600_000;
+    let mut stored = 0;
+    for name in PLACES {
+        let tables = Tables::load(&[file(&format!("data/maxmind/{name}.mmdb"))]).unwrap();
+        let mut enricher = Enricher::new(Arc::new(tables));
+        for (address, record) in Source::read(name).answers().filter(|(a, _)| networks.find(*a).is_none()) {
+            let client_ip = ip_bytes(&address.to_string());
+            let event = Event {
+                kind: Kind::Open,
+                user_agent: "Outlook-iOS/2.0",
+                client_ip: &client_ip,
+                received_at_ms: at_ms,
+                ..Event::default()
+            };
+            let found = enricher.enrich(&event);
+            let country = text(record, "/country/iso_code");
+            assert_eq!(found.country, country, "{name} {address}");
+            assert_eq!(found.region, text(record, "/subdivisions/0/names/en"), "{name} {address}");
+            assert_eq!(found.city, text(record, "/city/names/en"), "{name} {address}");
+            assert_eq!(u64::from(found.accuracy_km), accuracy(record), "{name} {address}");
+            for (stored, path) in
+                [(found.latitude, "/location/latitude"), (found.longitude, "/location/longitude")]
+            {
+                let wanted = degrees(record, path).unwrap_or(f32::NAN);
+                assert_eq!(stored.is_nan(), wanted.is_nan(), "{name} {address}");
+                let decimals = if accuracy(record) < 10 {
+                    2
+                } else if accuracy(record) < 100 {
+                    1
+                } else {
+                    0
+                };
+                let shown = format!("{stored}");
+                let written = shown.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+                assert!(written <= decimals, "{name} {address}: {shown}");
+                let unit = 0.1f32.powi(decimals as i32);
+                assert!(
+                    stored.is_nan() || (stored - wanted).abs() <= unit * 0.5001,
+                    "{name} {address}: {shown}"
+                );
+            }
+            assert_eq!(found.geo_trust, Trust::High, "{name} {address}");
+            assert_eq!(found.region_class, RegionClass::of_country(country), "{name} {address}");
+            let said = text(record, "/location/time_zone");
+            if !said.is_empty() {
+                assert_eq!(found.time_zone, said, "{name} {address}");
+            }
+            let local = jiff::tz::TimeZoneDatabase::bundled().get(found.time_zone).ok().map(|zone| {
+                let at = zone.to_datetime(jiff::Timestamp::from_millisecond(at_ms).unwrap());
+                (at.hour() as u8, at.weekday().to_monday_one_offset() as u8)
+            });
+            assert_eq!(found.local_hour.zip(found.local_weekday), local, "{name} {address}");
+            stored += 1;
+        }
+    }
+    assert!(stored > 2_800, "{stored} of 2,958 are in no known network");
+}
+
+#[test]
+fn every_number_of_the_asn_test_database() {
+    let networks = Networks::load(None, &[file("data/maxmind/GeoLite2-ASN-Test.mmdb")]).unwrap();
+    let source = Source::read("GeoLite2-ASN-Test");
+    let mut asked = 0;
+    for (address, record) in source.answers() {
+        let wanted = record["autonomous_system_number"].as_u64().map(|n| n as u32);
+        assert_eq!(networks.asn(address), wanted, "{address}");
+        asked += 1;
+    }
+    assert_eq!(asked, 3_400);
+}
+
+#[test]
+fn a_country_without_more_has_no_zone_from_its_middle() {
+    let middle = (37.751, -97.822);
+    let of = |name: &str, record: Value| {
+        let path = write(name, "DBIP-City-Lite", 4, &[("203.0.113.0/24", record)]);
+        let mut enricher = Enricher::new(Arc::new(Tables::load(&[path]).unwrap()));
+        let event = Event {
+            kind: Kind::Open,
+            user_agent: "Outlook-iOS/2.0",
+            client_ip: &[203, 0, 113, 9],
+            ..Event::default()
+        };
+        let found = enricher.enrich(&event);
+        (found.country.to_owned(), found.time_zone.to_owned(), found.latitude, found.longitude)
+    };
+    let nested = |country: &'static str, accuracy_km: u16| {
+        Value::Map(vec![
+            ("country", Value::Map(vec![("iso_code", Value::Text(country))])),
+            (
+                "location",
+                Value::Map(vec![
+                    ("latitude", Value::Double(middle.0)),
+                    ("longitude", Value::Double(middle.1)),
+                    ("accuracy_radius", Value::U16(accuracy_km)),
+                ]),
+            ),
+        ])
+    };
+    assert_eq!(of("middle", nested("US", 1000)), ("US".into(), String::new(), 38.0, -98.0));
+    assert_eq!(of("middle-near", nested("US", 20)), ("US".into(), "America/Chicago".into(), 37.8, -97.8));
+    // A country with one zone needs no coordinates.
+    assert_eq!(of("middle-one", nested("GB", 1000)).1, "Europe/London");
+    assert_eq!(of("middle-city", flat("US", "Wichita", middle, float)).1, "America/Chicago");
 }
 
 #[test]
@@ -54,14 +220,6 @@ fn the_version_names_type_and_date() {
     let version = find(&places, "81.2.69.160").unwrap().version;
     let date = version.strip_prefix("GeoIP2-City ").unwrap();
     assert_eq!((date.len(), date.matches('-').count()), (10, 2), "{version}");
-}
-
-#[test]
-fn a_country_database_gives_the_country() {
-    let places = GeoDatabases::load(&[file("data/maxmind/GeoIP2-Country-Test.mmdb")]).unwrap();
-    let found = find(&places, "81.2.69.160").unwrap();
-    assert_eq!((found.country, found.city, found.time_zone), ("GB", "", ""));
-    assert!(found.latitude.is_nan());
 }
 
 #[test]
