@@ -64,7 +64,7 @@ pub fn run(
     let (results, done) = channel();
     let mut pipeline = Pipeline {
         config: config.clone(),
-        enricher: Enricher::new(tables.borrow_and_update().clone()),
+        enricher: Enricher::new(tables.borrow_and_update().clone()).with_addresses(config.address.clone()),
         lanes: HashMap::new(),
         epoch: 0,
         aside: Aside { store, runtime: runtime.clone(), results },
