@@ -156,6 +156,7 @@ fn run_consumer(settings: &Settings) -> anyhow::Result<()> {
             "clickhouse.url is empty: expected an HTTP or HTTPS URL (`mailbeacon up` runs an engine of its own)"
         );
     }
+    settings.consumer()?;
     let tables = programs::tables(settings)?;
     let store = Arc::new(settings.store()?);
     let process = Process::start(settings, &["consumer"], &[consumer::METRICS])?;

@@ -135,7 +135,7 @@ pub fn start_consumer(
     tables: Arc<Tables>,
     origin: Origin,
 ) -> anyhow::Result<Program> {
-    let config = settings.consumer.clone();
+    let config = settings.consumer()?;
     let runtime = process.runtime.handle().clone();
     let source: Box<dyn Source> = match origin {
         Origin::Kafka => {

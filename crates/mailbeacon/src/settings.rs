@@ -1,13 +1,17 @@
 //! Everything that can be set, for all programs in one place: `deploy/mailbeacon.toml` shows it with its defaults.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use enrich::{ADDRESS_SECRET_BYTES_MIN, AddressKey, AddressPolicy};
 use serde::{Deserialize, Serialize, Serializer};
 use telemetry::SettingError;
 use toml::Table;
+use zeroize::Zeroizing;
 
 use crate::layers;
 
@@ -20,6 +24,7 @@ pub struct Settings {
     pub kafka: Kafka,
     pub consumer: consumer::Config,
     pub clickhouse: ClickHouse,
+    pub privacy: Privacy,
     pub geo: Geo,
     pub networks: Networks,
     pub keys: Keys,
@@ -114,6 +119,26 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
     }
+}
+
+/// `[privacy]`: what the consumer stores of client addresses. What visitors ask for is in `[edge]`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    /// `drop`, `truncate` (to /24 and /48), `hash` or `keep`; cleared after 30 days in any case.
+    pub address: Address,
+    /// For `hash`: the file of the secret, at least 32 random bytes. A day's key is derived from it.
+    pub address_key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Address {
+    Drop,
+    #[default]
+    Truncate,
+    Hash,
+    Keep,
 }
 
 /// `[geo]`: where places come from.
@@ -324,6 +349,17 @@ impl Settings {
         store::Store::new(config).context("configuration [clickhouse]")
     }
 
+    /// For the crate `consumer`, with the secret that addresses are hashed with.
+    pub fn consumer(&self) -> anyhow::Result<consumer::Config> {
+        let address = match self.privacy.address {
+            Address::Drop => AddressPolicy::Drop,
+            Address::Truncate => AddressPolicy::Truncate,
+            Address::Hash => AddressPolicy::Hash(read_address_key(&self.privacy.address_key_file)?),
+            Address::Keep => AddressPolicy::Keep,
+        };
+        Ok(consumer::Config { address, ..self.consumer.clone() })
+    }
+
     /// The files that events are enriched from.
     pub fn tables(&self) -> enrich::Sources {
         let (geo, networks) = (&self.geo, &self.networks);
@@ -366,6 +402,28 @@ fn named(table: &Table, cause: &toml::de::Error) -> anyhow::Error {
 }
 
 const SECRETS: [&str; 2] = ["clickhouse.password", "kafka.properties"];
+
+/// A secret is a line or two.
+const ADDRESS_KEY_BYTES_MAX: u64 = 4_096;
+
+/// Reads the secret that addresses are hashed with. What is wrong with it is told without a byte of it.
+fn read_address_key(file: &Path) -> anyhow::Result<AddressKey> {
+    if file.as_os_str().is_empty() {
+        bail!(
+            "privacy.address_key_file is empty: privacy.address = \"hash\" needs a file of at least \
+             {ADDRESS_SECRET_BYTES_MIN} random bytes (openssl rand -hex 32)"
+        );
+    }
+    let what = || format!("privacy.address_key_file = {}", file.display());
+    let mut secret = Zeroizing::new(Vec::new());
+    let read =
+        File::open(file).and_then(|open| open.take(ADDRESS_KEY_BYTES_MAX + 1).read_to_end(&mut secret));
+    read.with_context(what)?;
+    if secret.len() as u64 > ADDRESS_KEY_BYTES_MAX {
+        bail!("{}: expected at most {ADDRESS_KEY_BYTES_MAX} bytes", what());
+    }
+    AddressKey::new(&secret).with_context(what)
+}
 
 /// Reads a key ring from its file.
 pub fn read_keys(file: &Path) -> anyhow::Result<link::Keys> {

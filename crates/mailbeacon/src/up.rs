@@ -53,6 +53,7 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     let data = fs::canonicalize(&args.data)?;
     let _alone = lock(&data)?;
     at_home(&mut settings, &data)?;
+    settings.consumer()?;
     let cache = Cache::default_dir()?;
     let helper = std::env::current_exe().context("failed to find the program itself")?;
 
