@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod assets;
 mod browser;
 mod cli;
 mod deploy;
