@@ -100,9 +100,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Command::Verdict(command) = &arguments.command {
+    if let Command::Verdict(verdict::Command::Score(args)) = &arguments.command {
         // The rules are built in: a configuration that is wrong, or missing, is no concern of theirs.
-        return verdict::run(command);
+        return verdict::score(args);
     }
     let settings = Settings::read(arguments.config.as_deref(), &arguments.set)?;
     match &arguments.command {
@@ -121,7 +121,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(&settings.keys.file, command),
         Command::Link(command) => link_command::run(&settings, command),
         Command::SendTime(args) => send_time::run(&settings, args),
-        Command::Verdict(command) => verdict::run(command),
+        Command::Verdict(command) => verdict::run(&settings, command),
     }
 }
 

@@ -1,10 +1,13 @@
 //! `mailbeacon verdict`: the rules for who made a visit and on what, held to visits whose answer is known.
 
 mod line;
+mod rerun;
 mod score;
 mod tally;
 
 use std::path::PathBuf;
+
+use crate::settings::Settings;
 
 /// For `--help`.
 pub const EXAMPLES: &str = r#"A line is one visit:
@@ -30,6 +33,9 @@ pub enum Command {
     /// Say how often the rules are right, over JSON lines of visits with the answer that is expected.
     #[command(after_help = EXAMPLES)]
     Score(Args),
+    /// Run today's rules over stored visits, and say what changes; with --write, correct it.
+    #[command(after_help = rerun::EXAMPLES)]
+    Rerun(rerun::Args),
 }
 
 /// What to score.
@@ -48,8 +54,14 @@ pub struct Args {
 }
 
 /// Runs one of the commands.
-pub fn run(command: &Command) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Score(args) => score::run(args),
+        Command::Score(args) => score(args),
+        Command::Rerun(args) => rerun::run(settings, args),
     }
+}
+
+/// Scores the rules.
+pub fn score(args: &Args) -> anyhow::Result<()> {
+    score::run(args)
 }

@@ -73,7 +73,8 @@ AS SELECT
     if(c.version > 0, c.confidence, e.confidence) AS confidence,
     if(c.version > 0, c.reasons, e.reasons) AS reasons,
     if(c.version > 0, c.ruleset, e.ruleset) AS ruleset,
-    e.verdict AS first_verdict
+    e.verdict AS first_verdict,
+    e.reasons AS first_reasons
 FROM events AS e
 GLOBAL LEFT JOIN
 (
@@ -90,7 +91,7 @@ GLOBAL LEFT JOIN
     FROM corrections AS r
     GROUP BY workspace, message, edge_id, seq
 ) AS c ON c.workspace = e.workspace AND c.message = e.message AND c.edge_id = e.edge_id AND c.seq = e.seq
-COMMENT 'Every event with the verdict that stands today; first_verdict is the one on arrival';
+COMMENT 'Every event with the verdict that stands today; first_verdict and first_reasons are those on arrival';
 
 CREATE VIEW IF NOT EXISTS events_people
 AS SELECT * FROM events_current WHERE verdict IN ('human', 'proxy')

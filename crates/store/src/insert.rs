@@ -44,7 +44,7 @@ impl Store {
     /// Says what to do next. An answer that is not understood is [`InsertError::Retry`].
     pub async fn insert(&self, shard: usize, token: &str, block: &Bytes) -> Result<(), InsertError> {
         let server = self.writer(shard)?;
-        self.send(server, &format!("events{}", self.local()), token, block).await
+        self.send(server, &format!("events{} FORMAT Native", self.local()), token, block).await
     }
 
     /// Whether a row would be stored: it is inserted into a table that has all the rules of `events` and keeps
@@ -57,20 +57,21 @@ impl Store {
         // Anew each time, so that its rules are those of today.
         let sql = format!("CREATE OR REPLACE TABLE events_trial AS events{} ENGINE = Null", self.local());
         server.text(&sql, &[], self.config.request_timeout_ms).await?;
-        self.send(server, "events_trial", "", block).await
+        self.send(server, "events_trial FORMAT Native", "", block).await
     }
 
-    async fn send(
+    /// `into` names the table, and the format of the rows.
+    pub(crate) async fn send(
         &self,
         server: &Server,
-        table: &str,
+        into: &str,
         token: &str,
         block: &Bytes,
     ) -> Result<(), InsertError> {
         let timeout_ms = self.config.request_timeout_ms;
         let wrong = |error| InsertError::new(&server.name, &error);
 
-        let sql = format!("INSERT INTO {table} FORMAT Native");
+        let sql = format!("INSERT INTO {into}");
         // The comment tells in `system.query_log` what became of a batch.
         let mut insert = server
             .client

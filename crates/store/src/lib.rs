@@ -7,6 +7,7 @@
 
 mod block;
 mod config;
+mod corrections;
 mod error;
 mod insert;
 mod known;
@@ -18,6 +19,7 @@ mod views;
 
 pub use block::{Block, Correction, Row, TIMES_MS, month};
 pub use config::{Cluster, Config, ConfigError, Secret};
+pub use corrections::{JudgedVisit, NewVerdict, StoredPart};
 pub use error::{Cause, InsertError, StoreError};
 pub use known::KnownId;
 pub use past::PastVisit;
