@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use toml::{Table, Value};
 
 /// Variables with our prefix that are no settings.
@@ -58,12 +58,17 @@ fn read_file(path: &Path) -> anyhow::Result<Table> {
     }
     let text =
         std::fs::read_to_string(path).with_context(|| format!("failed to read configuration {shown}"))?;
-    text.parse().with_context(|| format!("configuration {shown} is not TOML"))
+    // TOML's own error quotes the line, and that may hold a password.
+    text.parse().map_err(|cause: toml::de::Error| {
+        let start = cause.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+        anyhow!("configuration {shown}: line {line} is not TOML: {}", cause.message())
+    })
 }
 
 /// Sets one value. Where the setting is a text, it is taken as it stands: a password may look like a number. Else it
-/// is read as TOML (`8`, `true`, `["a"]`). A key may go deeper: `kafka.properties.security.protocol` sets the
-/// property `security.protocol`, which is a text.
+/// is read as TOML (`8`, `true`, `["a"]`, `{ a = "b" }`). A key may go deeper: `kafka.properties.security.protocol`
+/// sets the property `security.protocol`, which is a text.
 fn set(table: &mut Table, section: &str, key: &str, text: &str, defaults: &Table) -> anyhow::Result<()> {
     let (key, inner) = match key.split_once('.') {
         None => (key, None),
@@ -71,8 +76,8 @@ fn set(table: &mut Table, section: &str, key: &str, text: &str, defaults: &Table
     };
     let default = defaults.get(section).and_then(|section| section.get(key));
     let as_it_stands = || Value::String(text.to_owned());
-    let value = match default {
-        Some(Value::String(_) | Value::Table(_)) => as_it_stands(),
+    let value = match (default, inner) {
+        (Some(Value::String(_)), _) | (Some(Value::Table(_)), Some(_)) => as_it_stands(),
         _ => toml_value(text).unwrap_or_else(as_it_stands),
     };
     let section = inner_table(table, section)?;
@@ -123,6 +128,14 @@ mod tests {
         let wanted =
             "[clickhouse]\npassword = \"12345\"\n\n[kafka.properties]\n\"ssl.key.password\" = \"67\"\n";
         assert_eq!(layered(&[], &flags).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_whole_table_is_read_as_one() {
+        let name = "MAILBEACON_KAFKA_PROPERTIES";
+        let text =
+            layered(&[(name, "{\"sasl.username\" = \"ann\", \"sasl.password\" = \"5\"}")], &[]).unwrap();
+        assert_eq!(text, "[kafka.properties]\n\"sasl.username\" = \"ann\"\n\"sasl.password\" = \"5\"\n");
     }
 
     #[test]

@@ -299,6 +299,9 @@ impl Settings {
         check("kafka.replication", self.kafka.replication.into(), 1..=32)?;
         check("clickhouse.request_timeout_ms", self.clickhouse.request_timeout_ms, 1_000..=600_000)?;
         check("geo.reload_interval_ms", self.geo.reload_interval_ms, 50..=86_400_000)?;
+        if !self.clickhouse.url.is_empty() || !self.clickhouse.shards.is_empty() {
+            self.store()?;
+        }
         if !self.kafka.brokers.is_empty() {
             kafka::check(&self.kafka()).context("configuration [kafka]")?;
         }
@@ -392,12 +395,17 @@ fn named(table: &Table, cause: &toml::de::Error) -> anyhow::Error {
         "invalid socket address syntax" => "expected an address and a port, such as 127.0.0.1:8080",
         message => message,
     };
-    match (key, value) {
-        (Some(key), Some(value)) if !SECRETS.iter().any(|secret| key.starts_with(secret)) => {
-            anyhow!("configuration: {key} = {value}: {why}")
+    let is_secret =
+        |key: &str| SECRETS.iter().any(|secret| key.starts_with(secret) || secret.starts_with(key));
+    // Of a value that is of the wrong type the library's words quote it.
+    let expected = why.split_once(", expected ").filter(|(what, _)| what.starts_with("invalid "));
+    match (key, value, expected) {
+        (Some(key), _, Some((_, expected))) if is_secret(key) => {
+            anyhow!("configuration: {key}: expected {expected}")
         }
-        (Some(key), _) => anyhow!("configuration: {key}: {why}"),
-        (None, _) => anyhow!("configuration: {}", text.trim_end()),
+        (Some(key), Some(value), _) if !is_secret(key) => anyhow!("configuration: {key} = {value}: {why}"),
+        (Some(key), ..) => anyhow!("configuration: {key}: {why}"),
+        (None, ..) => anyhow!("configuration: {}", text.trim_end()),
     }
 }
 
