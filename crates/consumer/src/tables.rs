@@ -3,10 +3,11 @@
 //! Files are looked at from outside, every so often. A set that changed is read whole beside the one in use and takes
 //! its place at once; one that cannot be read is refused, and the one in use stays.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use enrich::{Sources, Stamps, TableError, Tables};
+use enrich::{Sources, Stamps, Tables};
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -22,34 +23,31 @@ pub async fn follow(sources: Sources, interval: Duration, tables: watch::Sender<
             () = tables.closed() => return,
         }
         let looked = sources.clone();
-        let Ok(stamps) = tokio::task::spawn_blocking(move || looked.stamps()).await else { return };
-        if !looks.is_new(&stamps) {
-            continue;
-        }
+        let stamps = tokio::task::spawn_blocking(move || looked.stamps()).await;
+        let Some(stamps) = stamps.ok().filter(|stamps| looks.is_new(stamps)) else { continue };
         let (old, read) = (tables.borrow().clone(), sources.clone());
         // Reading 130 MB and building the ranges takes a while, and must not hold up whoever shares the runtime.
         match tokio::task::spawn_blocking(move || old.newer(&read, stamps)).await {
-            Ok(read) => take_up(read, &tables),
-            Err(_) => return,
+            Ok(Ok(newer)) => take_up(newer, &tables),
+            Ok(Err(cause)) => refuse(&cause),
+            // A file so broken that reading it panics is one that is refused, too.
+            Err(cause) => refuse(&cause),
         }
     }
 }
 
-fn take_up(read: Result<Tables, TableError>, tables: &watch::Sender<Arc<Tables>>) {
-    match read {
-        Ok(newer) => {
-            info!(assets = newer.assets().len(), "newer tables are read from now on");
-            tables.send_replace(Arc::new(newer));
-            counter!("consumer_table_reloads_total", "outcome" => "loaded").increment(1);
-            gauge!("consumer_refused_tables").set(0);
-        }
-        Err(cause) => {
-            let reason = std::error::Error::source(&cause).map(ToString::to_string);
-            error!(%cause, reason, "tables refused, the old ones stay");
-            counter!("consumer_table_reloads_total", "outcome" => "refused").increment(1);
-            gauge!("consumer_refused_tables").set(1);
-        }
-    }
+fn take_up(newer: Tables, tables: &watch::Sender<Arc<Tables>>) {
+    info!(assets = newer.assets().len(), "newer tables are read from now on");
+    tables.send_replace(Arc::new(newer));
+    counter!("consumer_table_reloads_total", "outcome" => "loaded").increment(1);
+    gauge!("consumer_refused_tables").set(0);
+}
+
+fn refuse(cause: &dyn Error) {
+    let reason = cause.source().map(ToString::to_string);
+    error!(%cause, reason, "tables refused, the old ones stay");
+    counter!("consumer_table_reloads_total", "outcome" => "refused").increment(1);
+    gauge!("consumer_refused_tables").set(1);
 }
 
 /// When a set of files is to be read: it differs from what was read last, and looks the same twice in a row. A file

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use enrich::{Enricher, GeoDatabases, Networks, Place, RegionClass, TableError, Tables, Trust};
 use event::{Event, Kind};
 use ipnet::{IpNet, Ipv6Net};
+use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use crate::mmdb::{Value, flat, float, write};
@@ -319,4 +320,33 @@ fn newer_tables_answer_at_once() {
     assert_eq!(enricher.enrich(&event).city, "Old Town");
     enricher.set_tables(table("newer", "GB", "New Town"));
     assert_eq!(enricher.enrich(&event).city, "New Town");
+}
+
+proptest! {
+    /// Bits that went wrong on a disk: refused, or some answers are wrong or missing. Never the end of the program.
+    #[test]
+    fn a_damaged_file_ends_nothing(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12), cut in any::<Option<prop::sample::Index>>()
+    ) {
+        let mut bytes = std::fs::read(file("data/maxmind/GeoIP2-City-Test.mmdb")).unwrap();
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut.filter(|cut| cut.index(4) == 0) {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("damaged.mmdb");
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(places) = GeoDatabases::load(&[path]) {
+            for address in addresses() {
+                let _ = places.find(*address);
+            }
+        }
+    }
+}
+
+fn addresses() -> &'static [IpAddr] {
+    static ADDRESSES: OnceLock<Vec<IpAddr>> = OnceLock::new();
+    ADDRESSES.get_or_init(|| Source::read("GeoIP2-City-Test").answers().map(|(address, _)| address).collect())
 }
