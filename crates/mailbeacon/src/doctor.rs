@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use enrich::Tables;
+use enrich::{AddressPolicy, Tables};
 
 use crate::settings::Settings;
 
@@ -12,8 +12,9 @@ const REACH: Duration = Duration::from_secs(5);
 
 /// Runs every check, prints a line for each, and fails when one failed. Changes nothing.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    let checks: [(&str, anyhow::Result<String>); 5] = [
+    let checks: [(&str, anyhow::Result<String>); 6] = [
         ("keys", keys(settings)),
+        ("privacy", privacy(settings)),
         ("journal", journal(&settings.journal.dir)),
         ("geo", geo(settings)),
         ("clickhouse", clickhouse(settings)),
@@ -31,7 +32,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     match failed.len() {
         0 => Ok(()),
-        failed => bail!("{failed} of 6 checks failed"),
+        failed => bail!("{failed} of 7 checks failed"),
     }
 }
 
@@ -52,6 +53,16 @@ fn keys(settings: &Settings) -> anyhow::Result<String> {
         settings.keys.file.display(),
         keys.event_max_age_days()
     ))
+}
+
+fn privacy(settings: &Settings) -> anyhow::Result<String> {
+    let stored = match settings.consumer()?.address {
+        AddressPolicy::Drop => "none is stored",
+        AddressPolicy::Truncate => "/24 or /48 are stored",
+        AddressPolicy::Hash(_) => "a hash is stored, another one each day",
+        AddressPolicy::Keep => "all of them are stored",
+    };
+    Ok(format!("addresses: {stored}"))
 }
 
 fn journal(dir: &Path) -> anyhow::Result<String> {

@@ -406,6 +406,24 @@ fn a_secret_that_cannot_be_stops_the_start_and_is_not_shown() {
     assert!(shown.contains("address_key_file = \"good.key\"") && !shown.contains(SECRET), "{shown}");
 }
 
+#[test]
+fn a_link_holds_no_recipient_that_its_mode_may_not_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    says(dir, &["keys", "new"]);
+    let mint = |mode: &str, recipient: &[&str]| {
+        let link = ["link", "open", "--message", "5", "--sent", "2026-11-01T08:00:00Z", "--mode", mode];
+        says(dir, &[&link[..], recipient].concat())
+    };
+    let (ann, bob) = (["--recipient", "ann"], ["--recipient", "bob"]);
+    for mode in ["anonymous", "off"] {
+        assert!(mint(mode, &ann) == mint(mode, &bob) && mint(mode, &ann) == mint(mode, &[]), "{mode}");
+    }
+    for mode in ["full", "date"] {
+        assert_ne!(mint(mode, &ann), mint(mode, &bob), "{mode}");
+    }
+}
+
 /// Passwords that stand where they are of no use, or where they cannot be read.
 #[test]
 fn a_wrong_configuration_is_told_without_the_secrets_in_it() {

@@ -57,7 +57,7 @@ fn migrate_makes_what_is_missing_and_doctor_sees_it() {
     assert!(second.contains("is there") && second.contains("schema is up to date"), "{second}");
 
     let well = says(dir, &servers.args(&[], &["doctor"]));
-    assert_eq!(well.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{well}");
+    assert_eq!(well.lines().filter(|line| line.starts_with("ok ")).count(), 8, "{well}");
     assert!(!well.contains("FAIL"), "{well}");
     for (wrong, named) in [
         ("clickhouse.url=http://127.0.0.1:1", "FAIL  clickhouse"),
@@ -65,6 +65,7 @@ fn migrate_makes_what_is_missing_and_doctor_sees_it() {
         ("kafka.partitions=4", "kafka.partitions = 4"),
         ("keys.file=nowhere.toml", "nowhere.toml"),
         ("geo.off=false", "geo.files"),
+        ("privacy.address=hash", "FAIL  privacy: privacy.address_key_file is empty"),
     ] {
         let failed = failures(dir, &servers.args(&[wrong], &["doctor"]));
         assert!(matches!(&failed[..], [line] if line.contains(named)), "{wrong}: {failed:?}");
