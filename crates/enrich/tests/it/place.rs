@@ -1,5 +1,6 @@
 //! Place databases: all answers of MaxMind's test files, both shapes, all the ways to be wrong.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
@@ -178,6 +179,51 @@ fn every_number_of_the_asn_test_database() {
         asked += 1;
     }
     assert_eq!(asked, 3_400);
+}
+
+/// A database without time zones, made of MaxMind's coordinates, has MaxMind's time zones from them.
+#[test]
+fn zones_from_coordinates_are_those_that_the_database_leaves_out() {
+    let mut points = BTreeMap::new();
+    let sources: Vec<Source> = PLACES.map(Source::read).into();
+    for (_, record) in sources.iter().flat_map(|source| &source.networks) {
+        let number = |path: &str| record.pointer(path).and_then(Json::as_f64);
+        let place = number("/location/latitude").zip(number("/location/longitude"));
+        let (Some((north, east)), zone) = (place, text(record, "/location/time_zone")) else { continue };
+        if !zone.is_empty() {
+            points.insert(format!("{north} {east}"), (north, east, text(record, "/country/iso_code"), zone));
+        }
+    }
+    // Memory of a test, given up so that its texts live as long as those of the other tests.
+    let still = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+    let address = |n: usize| Ipv4Addr::from_bits((203 << 24) + n as u32);
+    let rows: Vec<(&str, Value)> = points
+        .values()
+        .enumerate()
+        .map(|(n, (north, east, country, _))| {
+            let net = still(&format!("{}/32", address(n)));
+            (net, flat(still(country), "Some City", (*north, *east), Value::Double))
+        })
+        .collect();
+    let tables = Tables::load(&[write("zones", "city ipv4", 4, &rows)]).unwrap();
+    let mut enricher = Enricher::new(Arc::new(tables));
+    let mut wrong = Vec::new();
+    for (n, (_, _, country, zone)) in points.values().enumerate() {
+        let client_ip = address(n).octets();
+        let event = Event {
+            kind: Kind::Open,
+            user_agent: "Outlook-iOS/2.0",
+            client_ip: &client_ip,
+            ..Event::default()
+        };
+        let found = enricher.enrich(&event);
+        if found.time_zone != *zone {
+            wrong.push(format!("{country} {zone}: {}", found.time_zone));
+        }
+    }
+    // An old name of the same clock, and a row that puts Liechtenstein's zone on a point in Germany.
+    assert_eq!(wrong, ["CN Asia/Harbin: Asia/Shanghai", " Europe/Vaduz: Europe/Berlin"]);
+    assert_eq!(points.len(), 79);
 }
 
 #[test]
