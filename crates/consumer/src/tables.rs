@@ -3,6 +3,7 @@
 //! Files are looked at from outside, every so often. A set that changed is read whole beside the one in use and takes
 //! its place at once; one that cannot be read is refused, and the one in use stays.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -72,12 +73,18 @@ impl Looks {
     }
 }
 
+/// Of two files of one name, one for each family, the older.
 fn show_ages(tables: &Tables) {
     let now = SystemTime::now();
+    let mut ages: BTreeMap<String, Duration> = BTreeMap::new();
     for asset in tables.assets() {
         if let Some(age) = asset.published().and_then(|at| now.duration_since(at).ok()) {
-            gauge!("consumer_table_age_seconds", "table" => asset.name).set(age.as_secs_f64());
+            let oldest = ages.entry(asset.name).or_default();
+            *oldest = age.max(*oldest);
         }
+    }
+    for (name, age) in ages {
+        gauge!("consumer_table_age_seconds", "table" => name).set(age.as_secs_f64());
     }
 }
 

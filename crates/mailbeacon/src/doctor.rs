@@ -77,22 +77,22 @@ fn journal(dir: &Path) -> anyhow::Result<String> {
     Ok(format!("{}, {free_mb} MiB free{state}", dir.display()))
 }
 
+/// Places and networks, read as a consumer reads them.
 fn geo(settings: &Settings) -> anyhow::Result<String> {
     let geo = &settings.geo;
-    if geo.off {
-        return Ok("off: every place is unknown".to_owned());
-    }
-    if geo.files.is_empty() {
+    if geo.files.is_empty() && !geo.off {
         bail!("geo.files is empty (only `up` fetches place data by itself)");
     }
     let tables = Tables::read(&settings.tables())?;
-    let old = crate::assets::too_old(&tables.assets());
-    let note = if old.is_empty() {
-        String::new()
-    } else {
-        format!(", {} too old (`mailbeacon assets`)", old.join(", "))
+    let places = match geo.off {
+        true => "off: every place is unknown".to_owned(),
+        false => format!("{} readable", geo.files.len()),
     };
-    Ok(format!("{} readable{note}", geo.files.len()))
+    let old = crate::assets::too_old(&tables.assets());
+    match old.is_empty() {
+        true => Ok(places),
+        false => Ok(format!("{places}; too old: {} (`mailbeacon assets`)", old.join(", "))),
+    }
 }
 
 fn clickhouse(settings: &Settings) -> anyhow::Result<String> {
