@@ -13,6 +13,7 @@ use link::{Keys, Link, Site};
 use crate::http;
 use crate::program::{BOUND, Program, START, command, refuses, says, until_ok};
 use crate::services::Servers;
+use crate::up::Up;
 use needles::{Needle, Needles, What};
 use places::Places;
 
@@ -72,23 +73,76 @@ fn what_a_mode_or_a_policy_forbids_is_nowhere() {
     run.wait(&visits);
     let places = run.places(&visits);
 
-    let found = places.search(&needles);
+    judge(&places, &needles, &visits, |needle, what| match visits.get(&needle.number) {
+        Some(visit) => found_in(visit.record, what),
+        // What a message of Kafka carried is in the letter, byte for byte, and is shown to nobody.
+        None if needle.number == letter.number && matches!(what, What::Address | What::Recipient) => {
+            vec!["dead", "topic"]
+        }
+        None => vec![],
+    });
+}
+
+#[test]
+fn nor_is_it_where_one_process_does_it_all() {
+    let dir = testkit::fresh_dir("privacy-up");
+    std::fs::write(dir.path().join("address.key"), SECRET).unwrap();
+    let settings = [
+        "privacy.address=hash",
+        "privacy.address_key_file=address.key",
+        "edge.dnt=anonymous",
+        "log.filter=trace",
+        "journal.segment_bytes=2097152",
+    ];
+    let flags: Vec<&str> =
+        settings.iter().flat_map(|setting| ["--set", setting]).chain(["--no-geo"]).collect();
+    let mut up = Up::start(dir.path(), &flags);
+    let keys = Keys::from_toml(&std::fs::read_to_string(&up.keys).unwrap()).unwrap();
+    let (mut needles, mut visits) = (Needles::default(), BTreeMap::new());
+    for (wishes, outcome) in [("", "ignore"), ("DNT: 1\r\n", "anonymous")] {
+        visits.append(&mut visit_all(&keys, &up.edge, &mut needles, wishes, outcome));
+    }
+    let rows = visits.values().filter(|visit| visit.record != Record::Nothing).count();
+    until_ok("every row", BOUND, || match up.query("SELECT count() FROM events") {
+        seen if seen == rows.to_string() => Ok(()),
+        seen => Err(seen),
+    });
+    let mut places = Places::default();
+    places.add("db:hash", places::database(&up.clickhouse, "mailbeacon"));
+    places.add("metrics", vec![up.metrics().into_bytes()]);
+    for name in ["ledger", "config", "doctor"] {
+        let output = command(dir.path(), &["--config", "data/up.toml", name]).output().unwrap();
+        places.add("commands", vec![output.stdout, output.stderr]);
+    }
+    up.program.interrupt();
+    assert!(up.program.wait().success());
+    places.add("log", vec![up.program.said().into_bytes()]);
+    let data = dir.path().join("data");
+    places.add("journal", places::files(&data.join("journal")));
+    places.add("server logs", places::logs(&data.join("clickhouse")));
+    places.add("settings", vec![std::fs::read(data.join("up.toml")).unwrap()]);
+    judge(&places, &needles, &visits, |needle, what| {
+        let mut wanted = found_in(visits[&needle.number].record, what);
+        wanted.retain(|place| ["journal", "db:hash"].contains(place));
+        wanted
+    });
+}
+
+/// Everything is where it may be, and there it is found.
+fn judge(
+    places: &Places,
+    needles: &Needles,
+    visits: &BTreeMap<u16, Visit>,
+    wanted: impl Fn(&Needle, What) -> Vec<&'static str>,
+) {
+    let found = places.search(needles);
     let mut wrong = Vec::new();
     for needle in &needles.all {
-        let visit = visits.get(&needle.number);
         for what in needle.parts() {
-            let wanted = match visit {
-                Some(visit) => found_in(visit.record, what),
-                // What a message of Kafka carried is in the letter, byte for byte, and is shown to nobody.
-                None if needle.number == letter.number => match what {
-                    What::Address | What::Recipient => vec!["dead", "topic"],
-                    _ => vec![],
-                },
-                None => vec![],
-            };
-            let wanted = wanted.into_iter().map(str::to_owned).collect();
+            let wanted = wanted(needle, what).into_iter().map(str::to_owned).collect();
             let seen = found.get(&(needle.number, what)).cloned().unwrap_or_default();
             if seen != wanted {
+                let visit = visits.get(&needle.number);
                 wrong.push(format!("{what:?} of {visit:?}: in {seen:?}, not {wanted:?}"));
             }
         }
@@ -96,6 +150,31 @@ fn what_a_mode_or_a_policy_forbids_is_nowhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let secret = places.holding(SECRET.as_bytes());
     assert!(secret.is_empty(), "the secret is in {secret:?}");
+    assert_eq!(places.holding(b"TRACE "), ["log"], "nothing was kept back from the logs");
+}
+
+/// Every mode to one edge, as an open over IPv4 and as a click over IPv6, where the visitor's wishes come to this.
+fn visit_all(
+    keys: &Keys,
+    edge: &str,
+    needles: &mut Needles,
+    wishes: &str,
+    outcome: &str,
+) -> BTreeMap<u16, Visit> {
+    let (_, records) = OUTCOMES.into_iter().find(|(name, _)| *name == outcome).unwrap();
+    let mut visits = BTreeMap::new();
+    for (mode, record) in MODES.into_iter().zip(records) {
+        for kind in [Kind::Open, Kind::Click] {
+            let needle = needles.add(keys, kind == Kind::Click);
+            send(keys, edge, &needle, kind, mode, wishes);
+            // Of links a date says nothing.
+            let is_nothing = record == Record::Day && kind == Kind::Click;
+            let record = if is_nothing { Record::Nothing } else { record };
+            let about = format!("{kind:?} in mode {mode:?} under the policy {outcome}");
+            visits.insert(needle.number, Visit { record, about });
+        }
+    }
+    visits
 }
 
 /// A request, and what is to become of it.
@@ -147,27 +226,17 @@ impl Run {
         format!("{}_{policy}", self.servers.database)
     }
 
-    /// Every mode, wish and policy, as an open over IPv4 and as a click over IPv6.
+    /// Every mode, wish and policy.
     fn visits(&self, needles: &mut Needles) -> BTreeMap<u16, Visit> {
         let mut visits = BTreeMap::new();
         for ((_, said), (dnt, gpc)) in self.edges.iter().zip(EDGES) {
             for (dnt_header, gpc_header) in WISHES {
                 let heard = |header: &str, policy| if header.is_empty() { "ignore" } else { policy };
                 let wishes = [heard(dnt_header, dnt), heard(gpc_header, gpc)];
-                let (name, records) =
-                    OUTCOMES.into_iter().rev().find(|(name, _)| wishes.contains(name)).unwrap();
-                for (mode, record) in MODES.into_iter().zip(records) {
-                    for kind in [Kind::Open, Kind::Click] {
-                        let needle = needles.add(&self.keys, kind == Kind::Click);
-                        let wishes = format!("{dnt_header}{gpc_header}");
-                        send(&self.keys, &base_url(said), &needle, kind, mode, &wishes);
-                        let about = format!("{kind:?} in mode {mode:?} under the policy {name}");
-                        // Of links a date says nothing.
-                        let is_nothing = record == Record::Day && kind == Kind::Click;
-                        let record = if is_nothing { Record::Nothing } else { record };
-                        visits.insert(needle.number, Visit { record, about });
-                    }
-                }
+                let outcome = ["off", "anonymous"].into_iter().find(|policy| wishes.contains(policy));
+                let (edge, headers) = (base_url(said), format!("{dnt_header}{gpc_header}"));
+                let outcome = outcome.unwrap_or("ignore");
+                visits.append(&mut visit_all(&self.keys, &edge, needles, &headers, outcome));
             }
         }
         visits
@@ -208,7 +277,10 @@ impl Run {
         places.add("topic", places::topic(&self.topic()));
         places.add("dead", places::topic(&format!("{}.dead", self.topic())));
         for policy in POLICIES {
-            places.add(&format!("db:{policy}"), places::database(&self.database(policy)));
+            places.add(
+                &format!("db:{policy}"),
+                places::database(&testkit::clickhouse().http_url(), &self.database(policy)),
+            );
         }
         for n in 0..EDGES.len() {
             places.add("journal", places::files(&self.dir.path().join(format!("journal-{n}"))));

@@ -75,17 +75,18 @@ pub fn topic(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Every row of every table and view, as text and as the bytes of its columns.
-pub fn database(name: &str) -> Vec<Vec<u8>> {
-    let tables = testkit::query(&format!("SELECT name FROM system.tables WHERE database = '{name}'"));
+pub fn database(clickhouse: &str, name: &str) -> Vec<Vec<u8>> {
+    let system = |column: &str| {
+        let sql = format!("SELECT {column} FROM system.tables WHERE database = '{name}'");
+        http::query(clickhouse, name, &sql).unwrap()
+    };
+    let tables = system("name");
     assert!(tables.lines().count() > 8, "{tables}");
-    let mut contents = vec![
-        testkit::query(&format!("SELECT create_table_query FROM system.tables WHERE database = '{name}'"))
-            .into_bytes(),
-    ];
+    let mut contents = vec![system("create_table_query").into_bytes()];
     for table in tables.lines() {
         for format in ["JSONEachRow", "TSV", "RowBinary"] {
             let query = format!("SELECT%20*%20FROM%20{name}.{table}%20FORMAT%20{format}");
-            let url = format!("{}/?wait_end_of_query=1&query={query}", testkit::clickhouse().http_url());
+            let url = format!("{clickhouse}/?wait_end_of_query=1&query={query}");
             let reply = http::get(&url, "").unwrap();
             assert_eq!(reply.status, 200, "{table}: {}", reply.text());
             contents.push(reply.body);
