@@ -8,6 +8,7 @@ mod group;
 mod journal;
 mod kafka;
 mod law;
+mod regions;
 mod rejected;
 mod replay;
 mod running;
