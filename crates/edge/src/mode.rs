@@ -45,14 +45,13 @@ pub(crate) fn of(link: &Link, policy: Policy, head: &Head<'_>) -> Result<Mode, R
     ];
     for (asked, wish, reason) in wishes {
         match wish {
-            Wish::Anonymous if asked && mode == Mode::Date => {
-                // `date` knows whose date it is, and `anonymous` may not; of a count `date` knows nothing. What both
-                // allow is nothing.
-                return Err(reason);
-            }
-            Wish::Anonymous if asked => mode = Mode::Anonymous,
-            Wish::Off if asked => return Err(reason),
-            Wish::Ignore | Wish::Anonymous | Wish::Off => {}
+            _ if !asked => {}
+            Wish::Ignore => {}
+            Wish::Off => return Err(reason),
+            // `date` knows whose date it is, and `anonymous` may not; of a count `date` knows nothing. What both allow
+            // is nothing.
+            Wish::Anonymous if mode == Mode::Date => return Err(reason),
+            Wish::Anonymous => mode = Mode::Anonymous,
         }
     }
     if mode == Mode::Date && link.kind != Kind::Open {

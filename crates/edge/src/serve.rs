@@ -56,6 +56,8 @@ pub fn serve(
     let config = Arc::new(config);
     let open = Arc::new(AtomicUsize::new(0));
     let gauges = Gauges::new(logs.len(), health.clone());
+    // Builds the table of agents, so that no visit waits for it.
+    enrich::crowd("");
     health.set("edge", Ok(()));
     let mut workers = Vec::with_capacity(logs.len());
     for (n, (listener, log)) in listeners.into_iter().zip(logs).enumerate() {
