@@ -27,6 +27,7 @@ pub fn row<'a>(event: &Event<'a>, found: &'a Enriched<'_>, part: &'a Part, offse
         reasons: &found.reasons,
         confidence: found.confidence as u8,
         ruleset: found.ruleset,
+        network: found.network,
         device: found.device as u8,
         os: found.os,
         os_version: found.os_version,

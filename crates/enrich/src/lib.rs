@@ -66,6 +66,8 @@ pub struct Enriched<'a> {
     pub confidence: Confidence,
     /// The version of the rules: [`RULESET`].
     pub ruleset: u16,
+    /// Who runs the network that the address is in, as a short word, when it is one that says something of visits.
+    pub network: &'static str,
 
     /// The kind of device.
     pub device: DeviceType,
@@ -167,6 +169,7 @@ impl Enricher {
             reasons: judged.reasons,
             confidence: judged.confidence,
             ruleset: RULESET,
+            network: network.map_or("", |network| network.owner),
             device: device.kind,
             os: &device.os,
             os_version: &device.os_version,

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS events{local}
     reasons Array(LowCardinality(String)) COMMENT 'Codes of the rules that spoke, the decisive one first' CODEC(ZSTD(1)),
     confidence Enum8('none' = 0, 'weak' = 1, 'probable' = 2, 'certain' = 3) COMMENT 'How sure the verdict is' CODEC(ZSTD(1)),
     ruleset UInt16 COMMENT 'Version of the rules behind the verdict' CODEC(ZSTD(1)),
+    network LowCardinality(String) COMMENT 'Who runs the network of the address, such as microsoft-eop or apple-egress; empty when it is no known one' CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'phone' = 1, 'tablet' = 2, 'desktop' = 3, 'tv' = 4, 'console' = 5, 'wearable' = 6, 'other' = 7) COMMENT 'Device type' CODEC(ZSTD(1)),
     os LowCardinality(String) COMMENT 'Operating system; empty when unknown' CODEC(ZSTD(1)),
     os_version LowCardinality(String) COMMENT 'Version of the operating system' CODEC(ZSTD(1)),

@@ -102,6 +102,8 @@ row! {
     confidence: u8 = 0 => "confidence" "Int8",
     /// Version of the rules behind the verdict.
     ruleset: u16 = 0 => "ruleset" "UInt16",
+    /// Who runs the network of the address; empty when it is no known one.
+    network: text = "" => "network" "String",
     /// 1 phone, 2 tablet, 3 desktop, 4 tv, 5 console, 6 wearable, 7 other.
     device: u8 = 0 => "device" "Int8",
     /// Operating system; empty when unknown.

@@ -31,6 +31,7 @@ async fn every_column_comes_back() {
         reasons: &["trap", "burst"],
         confidence: 3,
         ruleset: 12,
+        network: "google",
         device: 6,
         os: "Android",
         os_version: "15",
@@ -85,13 +86,13 @@ async fn every_column_comes_back() {
         "SELECT * REPLACE (toUnixTimestamp64Milli(received_at) AS received_at) FROM events ORDER BY seq";
     let expected = format!(
         "1\t18446744073709551615\t3\t{}\tclick\t4\thttps://example.com/ä?b=c\t2025-11-24 16:00:00\tbottom\tdate\teu\t\
-         true\tHEAD\tscanner\t['trap','burst']\tcertain\t12\twearable\tAndroid\t15\tGmail\t2.1\tlow\tCH\tZH\tZürich\t\
+         true\tHEAD\tscanner\t['trap','burst']\tcertain\t12\tgoogle\twearable\tAndroid\t15\tGmail\t2.1\tlow\tCH\tZH\tZürich\t\
          47.5\t-8.25\t50\tEurope/Zurich\thigh\tdbip-2026-11\tother\t23\t7\t2001:db8:1::\tMozilla/5.0\tde-CH\t\
          https://mail.example/\tm.example.com\t20\ttrue\ttrue\ttrue\t5\tIN\tAsia/Kolkata\t\
          [(1,2,'2025-11-24 16:00:00.123',3,'click',4,'scanner','probable','link-sweep')]\tevents\t7\t1099511627776\t\
          18446744073709551614\t300\n\
          0\t0\t0\t{}\tsent\t0\t\t1970-01-01 00:00:00\tunknown\tunspecified\tunknown\t\
-         false\tother\tnone\t[]\tnone\t0\tunknown\t\t\t\t\tnone\t\t\t\t\
+         false\tother\tnone\t[]\tnone\t0\t\tunknown\t\t\t\t\tnone\t\t\t\t\
          nan\tnan\t0\t\tnone\t\tunknown\t255\t0\t::\t\t\t\
          \t\t0\tfalse\tfalse\tfalse\t0\t\t\t[]\t\t0\t0\t\
          0\t301",

@@ -112,7 +112,7 @@ async fn replicated_tables_need_a_keeper_and_nothing_else() {
     let statements = store.statements();
     assert_eq!(
         statements.iter().filter(|(_, sql)| sql.contains("AggregatingMergeTree('/clickhouse/")).count(),
-        3
+        4
     );
     for (_, statement) in statements {
         let read = engine::run(&outside, &format!("EXPLAIN AST {statement}")).await;
