@@ -193,7 +193,8 @@ impl Update<'_> {
                 )));
             }
         };
-        let old = place.exists().then(|| describe(database.name, &place)).transpose()?;
+        let old = place.exists().then(|| describe(database.name, &place)).transpose();
+        let old = old.context("what is there cannot be read: remove it to have a new one fetched")?;
         if let Some(old) = &old
             && !old.source.starts_with(database.database_type)
         {
@@ -214,6 +215,10 @@ impl Update<'_> {
         let new = describe(database.name, &partial)?;
         if !new.source.starts_with(database.database_type) {
             bail!("it is {}: expected {}", new.source, database.database_type);
+        }
+        if old.is_some() && super::sha256(&partial)? == super::sha256(&place)? {
+            // Its day of build need not be in the month that it is named after.
+            return Ok(Outcome::Unchanged(format!("the newest one is there, of {}", new.date)));
         }
         self.compare(old.as_ref(), &new)?;
         install(&partial, &place)?;
@@ -236,7 +241,7 @@ impl Update<'_> {
             let url = self.address(&format!("{}{month}{}", database.url.0, database.url.1));
             match local::download(&url, &work.dir, "packed", PACKED_BYTES_MAX) {
                 Ok(()) => return Ok(Some(work.dir.join("packed"))),
-                Err(cause) if !is_last && cause.to_string().contains("404") => {}
+                Err(cause) if !is_last && cause.to_string().contains("returned error: 404") => {}
                 Err(cause) => return Err(cause.into()),
             }
         }

@@ -144,15 +144,18 @@ fn an_update_takes_what_is_published_and_nothing_else() {
     assert_eq!(named(&assets, "google.txt")["entries"], 3, "8.8.0.0/22 without 8.8.1.0/24, and IPv6");
     assert!(named(&assets, "geo")["source"].as_str().unwrap().starts_with("DBIP-City-Lite"));
 
-    // Again: nothing is new, and the places that are there are not fetched.
+    // Again: nothing is new.
     let (well, said) = update(home.path(), &all, &site.url);
     assert!(well, "{said}");
-    for name in ["apple-egress.txt", "google.txt", "microsoft-eop.txt", "data-centres.txt", "vpn.txt"] {
+    for name in
+        ["apple-egress.txt", "google.txt", "microsoft-eop.txt", "data-centres.txt", "vpn.txt", "geo", "asn"]
+    {
         assert!(line(&said, name).contains(": unchanged "), "{said}");
     }
     site.publish_this_months_places();
     let (well, said) = update(home.path(), &[&all[..], &["geo"]].concat(), &site.url);
     assert!(well && line(&said, "geo").contains(": updated "), "{said}");
+    // What is of this month is not asked for.
     let before = site.asked("dbip-city-lite").len();
     let (well, said) = update(home.path(), &[&all[..], &["geo"]].concat(), &site.url);
     assert!(well && line(&said, "geo").contains(": unchanged ") && said.lines().count() == 3, "{said}");
@@ -228,6 +231,12 @@ fn another_publishers_database_is_left_alone() {
     assert!(line(&said, "geo").contains("skipped") && said.contains("GeoLite2-City"), "{said}");
     assert!(line(&said, "asn").contains("networks.asn_files is not set"), "{said}");
     assert!(line(&said, "vpn.txt").contains("networks.dir is not set"), "{said}");
+    // Nor is one that may be anybody's.
+    std::fs::write(&city, "no database").unwrap();
+    let output = command(home.path(), &["--set", &files, "assets", "update", "geo"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(line(&said, "geo").contains("FAILED") && said.contains("remove it to have a new one"), "{said}");
+    assert_eq!(std::fs::read(&city).unwrap(), b"no database");
     let complaint = refuses(home.path(), &["assets", "update", "vpns.txt"]);
     assert!(complaint.contains("vpns.txt: expected one of apple-egress.txt"), "{complaint}");
 }

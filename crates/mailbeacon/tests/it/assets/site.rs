@@ -72,7 +72,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
 
 fn published(path: &str, this_month: bool) -> (&'static str, Vec<u8>) {
     let month = |epoch: i64| jiff::Timestamp::from_second(epoch).unwrap().strftime("%Y-%m").to_string();
-    let now = jiff::Timestamp::now().as_second();
+    // The same file for a whole day.
+    let now = jiff::Timestamp::now().as_second() / 86_400 * 86_400;
     let body = match path.split('?').next().unwrap_or_default() {
         "/mask-api.icloud.com/egress-ip-ranges.csv" => {
             prefixes(9_000).replace('\n', ",GB,GB-EN,London,\n").into_bytes()
