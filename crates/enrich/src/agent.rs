@@ -1,12 +1,17 @@
 //! What a user agent says of itself: its role, its device, its client.
 
-use std::sync::{Arc, LazyLock};
+mod shape;
+mod words;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::Arc;
+
 use quick_cache::unsync::Cache;
+use woothee::parser::WootheeResult;
 
 use crate::crowd;
 use crate::device::{self, Device};
+pub(crate) use shape::android_model;
+pub(crate) use words::Word;
 
 /// How many different user agents one enricher remembers. Each takes at most about 1 KB: the text, which the
 /// contract bounds at 512 bytes, and what was found.
@@ -37,9 +42,9 @@ pub(crate) enum Role {
     ListedCrawler,
     /// `Mozilla/5.0 (compatible; something)` where the something is no browser.
     Compatible,
-    /// Built on Apple's `CFNetwork` and not known as a mail client.
+    /// No browser, but it names the system or the device that it runs on, as people's own programs do.
     NativeApp,
-    /// Has no shape of a browser: people's links open in browsers.
+    /// No browser, and no system or device is named.
     Unshaped,
     /// No user agent at all.
     Missing,
@@ -75,29 +80,37 @@ impl Agents {
     }
 }
 
+/// Builds the tables of words and models, so that no event waits for them.
+pub(crate) fn prepare() {
+    words::prepare();
+    device::prepare();
+}
+
 /// Reads a user agent.
 pub(crate) fn read(user_agent: &str) -> Agent {
     let text = user_agent.trim();
     if let Some(agent) = crowd::read(text) {
         return agent;
     }
-    let words = words_in(text);
+    let lower = text.to_ascii_lowercase();
+    let word = words::deciding(&lower);
     let found = woothee::parser::Parser::new().parse(text);
-    let role = role(text, words, found.as_ref());
+    let role = role(text, &lower, word, found.as_ref());
     let device = match role {
         Role::Bare => Device::hidden("apple mail"),
         Role::GmailPrefetch => Device::hidden("gmail"),
         Role::ImageProxy | Role::Scanner | Role::Preview | Role::Bot | Role::Library => {
-            Device::hidden(words.map_or("", |word| word.name))
+            Device::hidden(word.filter(|word| word.role == role).map_or("", |word| word.name))
         }
         Role::ListedCrawler | Role::Compatible | Role::Missing => Device::hidden(""),
-        Role::Mail | Role::Phone => device::of(text, found.as_ref(), words),
-        Role::NativeApp | Role::Unshaped | Role::Reader => device::of(text, found.as_ref(), None),
+        Role::Mail | Role::Phone => device::of(&lower, found.as_ref(), word),
+        Role::NativeApp | Role::Unshaped | Role::Reader => device::of(&lower, found.as_ref(), None),
     };
     Agent { role, device }
 }
 
-fn role(text: &str, word: Option<&Word>, found: Option<&woothee::parser::WootheeResult>) -> Role {
+/// The role of an agent: what it calls itself, then what its shape shows. `lower` is `text` in lower case.
+fn role(text: &str, lower: &str, word: Option<&Word>, found: Option<&WootheeResult>) -> Role {
     if text.is_empty() || text == "-" {
         return Role::Missing;
     }
@@ -105,7 +118,7 @@ fn role(text: &str, word: Option<&Word>, found: Option<&woothee::parser::Woothee
         return Role::Bare;
     }
     // SparkPost, "Gmail is prefetching images": the only agent that ends in this way.
-    if text.ends_with("Edge/12.246 Mozilla/5.0") {
+    if lower.ends_with("edge/12.246 mozilla/5.0") {
         return Role::GmailPrefetch;
     }
     // The words of phones are also in the agents of browsers that need no such word.
@@ -114,120 +127,30 @@ fn role(text: &str, word: Option<&Word>, found: Option<&woothee::parser::Woothee
     {
         return word.role;
     }
+    if shape::names_site(lower) {
+        return Role::Bot;
+    }
     let category = found.map_or("", |found| found.category);
     if category == "crawler" {
         return Role::ListedCrawler;
     }
-    let lower = text.to_ascii_lowercase();
-    if lower.contains("cfnetwork/") {
-        return Role::NativeApp;
-    }
-    // Googlebot's way to show a browser's agent and its own name.
-    if lower.contains("like gecko; compatible;") {
+    if shape::is_compatible(lower) {
         return Role::Compatible;
     }
-    // Browsers that wrote "compatible" themselves: MSIE, Konqueror, and phones of the 2000s.
-    if let Some(product) = lower.strip_prefix("mozilla/5.0 (compatible;") {
-        let product = product.trim_start();
-        let browser = ["msie", "konqueror", "teleca", "windows nt", "series"];
-        if !browser.iter().any(|name| product.starts_with(name)) {
-            return Role::Compatible;
-        }
+    if let Some(word) = word {
+        return word.role;
     }
+    if shape::hides_behind_browser(lower) {
+        return Role::Unshaped;
+    }
+    let names_platform = shape::names_platform(lower);
     // woothee finds a computer's browser anywhere in the text, behind a robot's name as well.
     let known = matches!(category, "smartphone" | "mobilephone" | "appliance");
-    let shaped = known || lower.starts_with("mozilla/") && lower.contains('(') || lower.starts_with("opera/");
-    match word {
-        _ if shaped => Role::Reader,
-        Some(word) => word.role,
-        None => Role::Unshaped,
+    let shaped = lower.starts_with("mozilla/") && lower.contains('(') || lower.starts_with("opera/");
+    match () {
+        () if lower.contains("cfnetwork/") => Role::NativeApp,
+        () if known || shaped && names_platform => Role::Reader,
+        () if names_platform || shape::names_mail(lower) => Role::NativeApp,
+        () => Role::Unshaped,
     }
-}
-
-/// A row of `data/agents.tsv`.
-#[derive(Debug)]
-pub(crate) struct Word {
-    role: Role,
-    /// The place of its role in the file's order: the lowest decides.
-    rank: u8,
-    place: Anchor,
-    /// The client's name; empty when the word is only a sign.
-    pub name: &'static str,
-    /// For a mail client or a phone: the device and system it runs on, when that is sure.
-    pub hint: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Anchor {
-    Any,
-    Word,
-    Start,
-}
-
-struct Words {
-    matcher: AhoCorasick,
-    rows: Vec<Word>,
-}
-
-static WORDS: LazyLock<Words> = LazyLock::new(|| {
-    let lines =
-        include_str!("../data/agents.tsv").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let (tokens, rows): (Vec<&str>, Vec<Word>) = lines.map(row).unzip();
-    let matcher = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::LeftmostLongest)
-        .build(tokens)
-        .expect("the built-in table is small enough for an automaton");
-    Words { matcher, rows }
-});
-
-/// Builds the table of words, so that no event waits for it.
-pub(crate) fn prepare() {
-    LazyLock::force(&WORDS);
-}
-
-fn row(line: &'static str) -> (&'static str, Word) {
-    let mut columns = line.split('\t');
-    let mut column = || columns.next().unwrap_or_default();
-    let (role, place, token, name, hint) = (column(), column(), column(), column(), column());
-    let (role, rank) = match role {
-        "image-proxy" => (Role::ImageProxy, 0),
-        "scanner" => (Role::Scanner, 1),
-        "preview" => (Role::Preview, 2),
-        "bot" => (Role::Bot, 3),
-        "mail" => (Role::Mail, 4),
-        "library" => (Role::Library, 5),
-        "phone" => (Role::Phone, 6),
-        "ignore" => (Role::Reader, IGNORED),
-        _ => panic!("the agent table has no role {role:?}"),
-    };
-    let place = match place {
-        "any" => Anchor::Any,
-        "word" => Anchor::Word,
-        "start" => Anchor::Start,
-        _ => panic!("the agent table has no place {place:?}"),
-    };
-    (token, Word { role, rank, place, name, hint })
-}
-
-/// The rank of words that only keep shorter ones inside them from being seen.
-const IGNORED: u8 = u8::MAX;
-
-/// The word that decides, of those in `text`; of one role, the one with a name, then the one that comes first.
-fn words_in(text: &str) -> Option<&'static Word> {
-    let words: &'static Words = &WORDS;
-    let mut best: Option<&'static Word> = None;
-    for found in words.matcher.find_iter(text) {
-        let word = &words.rows[found.pattern().as_usize()];
-        let stands = match word.place {
-            Anchor::Any => true,
-            Anchor::Start => found.start() == 0,
-            Anchor::Word => found.start() == 0 || !text.as_bytes()[found.start() - 1].is_ascii_alphanumeric(),
-        };
-        let key = |word: &Word| (word.rank, word.name.is_empty());
-        if stands && word.rank != IGNORED && best.is_none_or(|best| key(word) < key(best)) {
-            best = Some(word);
-        }
-    }
-    best
 }

@@ -28,7 +28,7 @@ pub fn crowd(user_agent: &str) -> Crowd {
     let fits = [(kind, os), (kind, ""), (DeviceType::Unknown, "")].into_iter().find_map(|(kind, os)| {
         CROWDS.iter().find(|row| row.role == role && row.kind == kind && row.os == os)
     });
-    let is_people = matches!(role, Role::Reader | Role::ImageProxy | Role::NativeApp | Role::Unshaped);
+    let is_people = matches!(role, Role::Reader | Role::ImageProxy | Role::NativeApp);
     Crowd { agent: fits.map_or("", |row| row.agent), is_people }
 }
 
@@ -108,7 +108,8 @@ mod tests {
             ),
             ("Mozilla/5.0", "crowd:bare", false),
             ("curl/8.5.0", "crowd:library", false),
-            ("jane-doe's reader", "crowd:unshaped", true),
+            ("jane-doe's reader", "crowd:unshaped", false),
+            ("jane-doe's reader (iOS 17)", "crowd:native-app", true),
             ("", "", false),
         ] {
             assert_eq!(crowd(user_agent), Crowd { agent, is_people }, "{user_agent}");

@@ -3,9 +3,13 @@
 //! woothee 0.13 gets the phones right and knows no tablets, few mail clients and no television since 2021; it
 //! names an operating system's version that browsers have frozen. What it says is corrected here.
 
+mod model;
+
 use woothee::parser::WootheeResult;
 
-use crate::agent::Word;
+use crate::agent::{Word, android_model};
+use model::Says;
+pub(crate) use model::prepare;
 
 /// The kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,14 +91,13 @@ impl Device {
 }
 
 /// The device of an agent that a person may sit at.
-pub(crate) fn of(text: &str, found: Option<&WootheeResult>, word: Option<&Word>) -> Device {
-    let lower = text.to_ascii_lowercase();
+pub(crate) fn of(lower: &str, found: Option<&WootheeResult>, word: Option<&Word>) -> Device {
     let (hint_kind, hint_os) = word.map_or((DeviceType::Unknown, ""), |word| hint(word.hint));
-    let kind = kind(&lower, found, hint_kind);
-    let os = os(&lower, found, hint_os);
+    let kind = kind(lower, found, hint_kind);
+    let os = os(lower, found, hint_os);
     let (client, client_version) = match word {
-        Some(word) if !word.name.is_empty() => (word.name.to_owned(), version_after(&lower, word.name)),
-        _ => client(found),
+        Some(word) if !word.name.is_empty() => (word.name.to_owned(), version_after(lower, word.name)),
+        _ => client(lower, found),
     };
     let trust = match kind {
         DeviceType::Unknown => Trust::None,
@@ -110,7 +113,7 @@ pub(crate) fn of(text: &str, found: Option<&WootheeResult>, word: Option<&Word>)
     Device {
         kind,
         os: os.into(),
-        os_version: os_version(&lower, os, found).into(),
+        os_version: os_version(lower, os, found).into(),
         client: client.into(),
         client_version: client_version.into(),
         trust,
@@ -129,17 +132,40 @@ fn hint(text: &'static str) -> (DeviceType, &'static str) {
 
 /// Words of televisions and what stands beside them.
 #[rustfmt::skip]
-const TV: [&str; 24] = [
+const TV: [&str; 41] = [
     "smart-tv", "smarttv", "smart tv", "hbbtv", "appletv", "apple tv", "googletv", "google tv", "android tv",
-    "androidtv", "crkey", "roku", "netcast", "web0s", "webos tv", "viera", "inettv", "bravia", "aquos", "dtv",
-    "; aft", "tv safari", "large screen", "ce-html",
+    "androidtv", "andr0id", "crkey", "roku", "netcast", "web0s", "webos tv", " viera", ";viera", "inettv", "bravia", "aquos-",
+    "aquosbrowser", "(dtv", "; aft", ";aft", "tv safari", "large screen", "ce-html", " omi/", "opera tv store", "sonycebrowser", "stbapp",
+    "_stb", "vizio", "kreatv", "brightsign/", "tv bro/", "(astro;", "youview", "google fiber", "kylo/",
 ];
-const CONSOLES: [&str; 3] = ["playstation", "xbox", "nintendo"];
-const WEARABLES: [&str; 5] = ["watchos", "apple watch", "model/watch", "wear os", "galaxy watch"];
+const CONSOLES: [&str; 4] = ["playstation", "xbox", "nintendo", "gamepad"];
+#[rustfmt::skip]
+const WEARABLES: [&str; 11] = [
+    "watchos", "watch os", "apple watch", "model/watch", "wear os", "galaxy watch", "oculusbrowser", "picobrowser", " vr safari", "mobile vr",
+    "samsung sm-r",
+];
 /// Tablets that say so. `mobile` does not stand against these.
-// Fire tablets go by their model numbers only.
-const TABLETS: [&str; 9] =
-    ["ipad", "; kf", "tablet;", "tablet ", "kindle", "playbook", "silk/", "touchpad", " pad "];
+// YaBrowser and its kin say `/apad` of an Android tablet.
+const TABLETS: [&str; 8] = ["ipad", "tablet;", "tablet ", "kindle", "playbook", "silk/", "touchpad", "/apad"];
+/// Phones that say so, under systems that computers have as well.
+const PHONES: [&str; 10] = [
+    "iphone",
+    "ipod",
+    "windows phone",
+    "wpdesktop",
+    "zunewp",
+    "lumia",
+    "kaios",
+    "bada/",
+    "palmsource",
+    "maemo",
+];
+/// Systems of computers. Of the agents of Apple's library, those on a processor that no phone has.
+#[rustfmt::skip]
+const COMPUTERS: [&str; 19] = [
+    "windows", "win98", "win95", "macintosh", "mac os", "mac_powerpc", "macos", "x11", "cros ", "bsd", "sunos", "os/2", "amiga", "cygwin", "openvms",
+    "osf1", "irix", "qtver=", "(win",
+];
 
 fn kind(lower: &str, found: Option<&WootheeResult>, hint: DeviceType) -> DeviceType {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -152,25 +178,53 @@ fn kind(lower: &str, found: Option<&WootheeResult>, hint: DeviceType) -> DeviceT
     if has(&TV) {
         return DeviceType::Tv;
     }
+    let says = model::kind(model_name(lower), lower.contains("mobile"));
+    if let Some(Says::Is(kind)) = says {
+        return kind;
+    }
     let android = lower.contains("android");
     // "Tablet PC 2.0" is in the agent of every desktop Internet Explorer.
     let windows = lower.contains("windows nt");
-    if !windows && has(&TABLETS) || android && hint == DeviceType::Unknown && android_tablet(lower) {
+    if !windows && has(&TABLETS) {
         return DeviceType::Tablet;
     }
     if hint != DeviceType::Unknown {
         return hint;
     }
+    if has(&PHONES) || android && says == Some(Says::Phone) {
+        return DeviceType::Phone;
+    }
+    if android && android_tablet(lower) {
+        return DeviceType::Tablet;
+    }
     // Darwin on a PC's processor is a Mac: woothee takes every CFNetwork for a phone.
-    if lower.contains("darwin/") && lower.contains("x86_64") {
+    if is_mac(lower) {
         return DeviceType::Desktop;
     }
     match found.map_or("", |found| found.category) {
-        "pc" => DeviceType::Desktop,
+        // Facebook's agent on Windows reads like a phone's.
+        "smartphone" | "mobilephone" if windows => DeviceType::Desktop,
         "smartphone" | "mobilephone" => DeviceType::Phone,
+        "pc" if lower.contains("tizen") && lower.contains("mobile") => DeviceType::Phone,
+        "pc" => DeviceType::Desktop,
         "appliance" => DeviceType::Other,
+        // woothee minds the case of letters, and what it has not heard of.
+        _ if android || lower.contains("mobile") || lower.contains("wap") => DeviceType::Phone,
+        _ if has(&COMPUTERS) => DeviceType::Desktop,
         _ => DeviceType::Unknown,
     }
+}
+
+/// A program on Apple's library, on a Mac.
+fn is_mac(lower: &str) -> bool {
+    let mac = ["x86_64", "i386", "power%20macintosh", "macbook", "imac", "macmini"];
+    lower.contains("darwin/") && mac.iter().any(|name| lower.contains(name))
+}
+
+/// The model that an Android agent names.
+fn model_name(lower: &str) -> &str {
+    let field = lower[android_model(lower)].trim_end_matches(';');
+    field.split(" build/").next().unwrap_or_default().trim()
 }
 
 /// An Android browser says `Mobile` on a phone and not on a tablet; native apps say neither.
@@ -193,7 +247,7 @@ fn os(lower: &str, found: Option<&WootheeResult>, hint: &'static str) -> &'stati
     if lower.contains("watchos") {
         return "watchos";
     }
-    if lower.contains("darwin/") && lower.contains("x86_64") {
+    if is_mac(lower) {
         return "macos";
     }
     match name {
@@ -224,6 +278,7 @@ fn os_version(lower: &str, os: &str, found: Option<&WootheeResult>) -> String {
         "macos" if said.starts_with("10.15") => String::new(),
         "macos" => said.split('.').take(2).filter(|part| is_number(part)).collect::<Vec<_>>().join("."),
         "android" if lower.contains("android 10; k)") => String::new(),
+        "kaios" | "tizen" => version_after(lower, os),
         "ios" => match version_after(lower, "version") {
             browser if browser.parse().is_ok_and(|n: u32| n >= 26) => browser,
             _ => major,
@@ -232,8 +287,12 @@ fn os_version(lower: &str, os: &str, found: Option<&WootheeResult>) -> String {
     }
 }
 
-fn client(found: Option<&WootheeResult>) -> (String, String) {
+fn client(lower: &str, found: Option<&WootheeResult>) -> (String, String) {
     match found {
+        // `Version/4.0` is in every Android web view since 4.4; the engine's own tells.
+        Some(found) if found.name == "Webview" && lower.contains("chrome/") => {
+            ("webview".to_owned(), version_after(lower, "chrome"))
+        }
         Some(found) if found.name != UNKNOWN => (found.name.to_lowercase(), major(found.version)),
         _ => (String::new(), String::new()),
     }

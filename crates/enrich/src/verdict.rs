@@ -9,7 +9,7 @@ use crate::network::{Network, NetworkKind};
 
 /// The version of the rules and of the built-in tables they read, stored with every event: a new one can be run
 /// over history and compared. Raise it with every change that can change a verdict.
-pub const RULESET: u16 = 1;
+pub const RULESET: u16 = 2;
 
 /// Who made a visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -238,9 +238,8 @@ fn shape(visit: &Visit) -> Option<Found> {
         Role::Missing if visit.event.mode == Mode::Date => None,
         Role::Missing if visit.follow => Some((Verdict::Bot, Confidence::Probable, "no-agent")),
         Role::Missing => Some((Verdict::Bot, Confidence::Weak, "no-agent")),
-        Role::NativeApp | Role::Unshaped if visit.follow => {
-            Some((Verdict::Bot, Confidence::Probable, "not-a-browser"))
-        }
+        Role::Unshaped if visit.follow => Some((Verdict::Bot, Confidence::Probable, "not-a-browser")),
+        Role::Unshaped => Some((Verdict::Bot, Confidence::Weak, "not-a-browser")),
         _ => None,
     }
 }
