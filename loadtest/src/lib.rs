@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod crowd;
 pub mod draw;
 pub mod drill;
+pub mod enrich_cost;
 mod exchange;
 pub mod find_max;
 pub mod freshness;

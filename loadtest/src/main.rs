@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
-use loadtest::{drill, html, run, self_check};
+use loadtest::{drill, enrich_cost, html, run, self_check};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Run(options) => runtime.block_on(go(&options)),
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
+        Command::EnrichCost(options) => enrich_cost(&options),
     });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -73,6 +75,11 @@ async fn check(options: &SelfCheckOptions) -> anyhow::Result<ExitCode> {
     }
     write(options.html.as_deref(), || html::page(&checked.report))?;
     Ok(if checked.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn enrich_cost(options: &EnrichCostOptions) -> anyhow::Result<ExitCode> {
+    publish(&options.json, &enrich_cost::run(options)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn publish(json: &Option<PathBuf>, report: &(impl Display + Serialize)) -> anyhow::Result<()> {

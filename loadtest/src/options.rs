@@ -11,6 +11,7 @@ use crate::account::Page;
 use crate::clickhouse::{ClickHouse, Secret};
 use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
+use crate::enrich_cost::EnrichCostOptions;
 use crate::freshness::PROBES_MAX;
 use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
@@ -53,6 +54,9 @@ pub enum Command {
     /// the end all is mended and drained, and each answered request must be one row.
     #[command(after_long_help = crate::drill::options::EXAMPLES)]
     Drill(DrillOptions),
+    /// Measure what an enriched event costs, beside woothee and a decoded city without a memory.
+    #[command(after_long_help = crate::enrich_cost::EXAMPLES)]
+    EnrichCost(EnrichCostOptions),
 }
 
 /// How to check the tool itself.
