@@ -32,6 +32,7 @@ pub mod self_check;
 pub mod send;
 pub mod series;
 pub mod shape;
+pub mod simulate;
 pub mod tally;
 mod text;
 pub mod timeline;

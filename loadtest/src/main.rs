@@ -10,7 +10,8 @@ use clap::Parser;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
-use loadtest::{drill, enrich_cost, html, run, self_check};
+use loadtest::simulate::SimulateOptions;
+use loadtest::{drill, enrich_cost, html, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
         Command::EnrichCost(options) => enrich_cost(&options),
+        Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -75,6 +77,13 @@ async fn check(options: &SelfCheckOptions) -> anyhow::Result<ExitCode> {
     }
     write(options.html.as_deref(), || html::page(&checked.report))?;
     Ok(if checked.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn simulated(options: &SimulateOptions) -> anyhow::Result<ExitCode> {
+    if let Some((scores, json)) = simulate::run(options)? {
+        publish(&json, &scores)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn enrich_cost(options: &EnrichCostOptions) -> anyhow::Result<ExitCode> {

@@ -17,6 +17,7 @@ use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
 use crate::send::Target;
 use crate::shape::Shape;
+use crate::simulate::SimulateOptions;
 
 /// Load for Mailbeacon's edge, and the proof that it was all recorded.
 #[derive(Debug, Parser)]
@@ -57,6 +58,8 @@ pub enum Command {
     /// Measure what an enriched event costs, beside woothee and a decoded city without a memory.
     #[command(after_long_help = crate::enrich_cost::EXAMPLES)]
     EnrichCost(EnrichCostOptions),
+    /// Write the history of simulated people whose habits are known, or judge recommended send times by them.
+    Simulate(SimulateOptions),
 }
 
 /// How to check the tool itself.

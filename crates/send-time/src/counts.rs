@@ -20,22 +20,26 @@ pub struct Counts {
     pub spent: [f64; BINS],
     /// Answered mails by the hour of the answer: the first act of a person.
     pub acts: [f64; BINS],
+    /// Later acts on an answered mail, see [`crate::evidence::first_and_repeats`].
+    pub repeats: [f64; BINS],
 }
 
 /// One mail to one recipient.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mail {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mail<'a> {
     /// Bin of the send, see [`bin`].
     pub sent: usize,
     /// The first act of a person that counts, if there was one.
     pub act: Option<Act>,
+    /// Later acts that count.
+    pub repeats: &'a [Act],
     /// How much of the mail could have been seen to be answered: 1, or [`crate::evidence::visible`].
     pub visible: f64,
     /// Decay with age.
     pub weight: f64,
 }
 
-/// The first act of a person on a mail.
+/// An act of a person on a mail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Act {
     /// Its bin.
@@ -65,18 +69,21 @@ pub fn bin(weekday: u8, hour: u8) -> usize {
 
 impl Default for Counts {
     fn default() -> Counts {
-        Counts { sent: [0.0; BINS], spent: [0.0; BINS], acts: [0.0; BINS] }
+        Counts { sent: [0.0; BINS], spent: [0.0; BINS], acts: [0.0; BINS], repeats: [0.0; BINS] }
     }
 }
 
 impl Counts {
     /// Adds a mail.
-    pub fn add(&mut self, mail: &Mail) {
+    pub fn add(&mut self, mail: &Mail<'_>) {
         self.sent[mail.sent] += mail.weight * mail.visible;
         if let Some(act) = mail.act {
             let weight = mail.weight * act.weight;
             self.spent[act.bin] += weight * mail.visible * (-act.age_hours.max(0.0) / SINK_HOURS).exp();
             self.acts[act.bin] += weight;
+        }
+        for act in mail.repeats {
+            self.repeats[act.bin] += mail.weight * act.weight;
         }
     }
 
@@ -86,6 +93,7 @@ impl Counts {
             self.sent[b] += share * other.sent[b];
             self.spent[b] += share * other.spent[b];
             self.acts[b] += share * other.acts[b];
+            self.repeats[b] += share * other.repeats[b];
         }
     }
 
@@ -94,9 +102,9 @@ impl Counts {
         self.sent.iter().any(|sent| *sent > 0.0)
     }
 
-    /// The sum of all acts.
+    /// The sum of all acts, first and later ones.
     pub fn acts_total(&self) -> f64 {
-        self.acts.iter().sum()
+        self.acts.iter().chain(&self.repeats).sum()
     }
 }
 

@@ -33,30 +33,75 @@ pub enum Seen {
     Unsure,
 }
 
-/// How much an event says: 1 for a person, half for an unknown client, nothing for an open of a recipient whose mail
-/// is fetched ahead.
-pub fn act(kind: Kind, seen: Seen, prefetched: bool) -> f64 {
-    match (kind, seen) {
-        (Kind::Open, _) if prefetched => 0.0,
-        (_, Seen::Unsure) => 0.5,
-        (_, Seen::Human | Seen::Proxy) => 1.0,
+/// What machines are known to do with a recipient's mail, by the verdicts on any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Machines {
+    /// Fetches ahead.
+    pub prefetches: u64,
+    /// Requests of scanners.
+    pub scans: u64,
+}
+
+impl Machines {
+    /// Whether opens tell no time: some mail was fetched ahead.
+    pub fn prefetched(self) -> bool {
+        self.prefetches >= MACHINES_MIN
+    }
+
+    /// Whether acts at delivery tell nothing: some mail was scanned, and a scanner does not always sweep so that it
+    /// can be told.
+    pub fn scanned(self) -> bool {
+        self.scans >= MACHINES_MIN
+    }
+}
+
+/// Requests of a kind of machine from which on a recipient is known for it.
+pub const MACHINES_MIN: u64 = 1;
+
+/// How long after a send an act may be a scanner's, where scanners are known to be.
+pub const SCAN_MS: i64 = 120_000;
+
+/// How much an event says: 1 for a person, half for an unknown client; nothing for an open where mail is fetched
+/// ahead, and nothing in the two minutes after the send where it is scanned.
+pub fn act(kind: Kind, seen: Seen, machines: Machines, age_ms: i64) -> f64 {
+    if (kind == Kind::Open && machines.prefetched()) || (age_ms < SCAN_MS && machines.scanned()) {
+        return 0.0;
+    }
+    match seen {
+        Seen::Unsure => 0.5,
+        Seen::Human | Seen::Proxy => 1.0,
     }
 }
 
 /// How much of each mail could have been seen to be read: all, or for a recipient whose mail is fetched ahead the
 /// share of opened mails that are clicked, since only those are seen. `clicks_per_open` is the workspace's own, taken
 /// where opens can be seen.
-pub fn visible(prefetched: bool, clicks_per_open: f64) -> f64 {
-    if prefetched { clicks_per_open.clamp(CLICKS_PER_OPEN_MIN, 1.0) } else { 1.0 }
+pub fn visible(machines: Machines, clicks_per_open: f64) -> f64 {
+    if machines.prefetched() { clicks_per_open.clamp(CLICKS_PER_OPEN_MIN, 1.0) } else { 1.0 }
 }
 
-/// A recipient is prefetched once this many fetches ahead are known.
-pub const PREFETCHES_MIN: u64 = 1;
+/// Which acts on a mail count: the place of the first one, and of the later ones, the repeats. `at_ms` is in order of
+/// time.
+///
+/// A click follows its open in minutes and says nothing new, so a repeat comes an hour or more after the act counted
+/// before it. Of one mail at most [`REPEATS_MAX`] count: some programs fetch again and again by themselves.
+pub fn first_and_repeats(at_ms: &[i64]) -> Option<(usize, Vec<usize>)> {
+    let mut last_ms = *at_ms.first()?;
+    let mut repeats = Vec::new();
+    for (place, at_ms) in at_ms.iter().enumerate().skip(1) {
+        if repeats.len() < REPEATS_MAX && at_ms - last_ms >= REPEAT_AFTER_MS {
+            repeats.push(place);
+            last_ms = *at_ms;
+        }
+    }
+    Some((0, repeats))
+}
+
+/// Most repeats that count of one mail.
+pub const REPEATS_MAX: usize = 4;
+
+/// An act that comes sooner after the last one is of the same visit.
+pub const REPEAT_AFTER_MS: i64 = 3_600_000;
 
 /// Where nobody clicks, clicks are no channel: taken as one in a hundred.
 pub const CLICKS_PER_OPEN_MIN: f64 = 0.01;
-
-/// Whether a recipient's opens tell no time: some of their mail was fetched ahead.
-pub fn prefetched(prefetches: u64) -> bool {
-    prefetches >= PREFETCHES_MIN
-}

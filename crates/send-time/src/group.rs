@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::Hours;
 use crate::circle::{exposure, smooth};
 use crate::counts::{Counts, Weekday, hours};
-use crate::model::{DOMAIN_STRENGTH, GROUP_ACTS_MIN, GROUP_STRENGTH, KERNEL_HOURS, RATE_STRENGTH};
+use crate::model::{
+    GROUP_ACTS_MIN, KERNEL_HOURS, LIKENESS_PRIOR, LIKENESS_SHARE, PART_STRENGTH, PART_STRENGTH_MAX,
+    PART_STRENGTH_MIN, RATE_STRENGTH, WORKSPACE_STRENGTH,
+};
 
 /// Whose habit speaks, from the nearest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,34 +50,57 @@ pub struct Group {
     pub acts: f64,
     /// Whether there are sends, and with them exposure.
     pub has_sends: bool,
+    /// Opportunity hours that an answered mail offers to be acted on again, evenly over the day: as many as make the
+    /// workspace's repeats what its hazard leads to expect, repeats / (acts * acts / exposure).
+    pub repeat_hours: f64,
 }
 
 impl Group {
     /// All recipients of a workspace, shrunk to the flat profile.
     pub fn workspace(counts: &Counts) -> Group {
         let has_sends = counts.has_sends();
-        let hazard = DAYS.map(|days| {
-            let (acts, offered) = read(counts, days, has_sends);
-            let flat = if has_sends { rate(&acts, &offered, &[1.0; 24]) } else { 1.0 / 24.0 };
-            fit(&acts, &offered, &[flat; 24], GROUP_STRENGTH).hazard
+        let sum = |bins: &[f64]| bins.iter().sum::<f64>();
+        let offered = exposure(&hours(&counts.sent, Weekday::Any), &hours(&counts.spent, Weekday::Any));
+        let (acts, repeats) = (sum(&counts.acts), sum(&counts.repeats));
+        let repeat_hours = if acts > 0.0 { repeats * sum(&offered) / (acts * acts) } else { 0.0 };
+        let whole = Group {
+            level: Level::Workspace,
+            hazard: [[0.0; 24]; 3],
+            usual: [1.0 / 24.0; 24],
+            acts: 0.0,
+            has_sends,
+            repeat_hours,
+        };
+        let flat = DAYS.map(|days| {
+            let (acts, offered) = whole.read(counts, days);
+            if has_sends { [rate(&acts, &offered, &[1.0; 24]); 24] } else { [1.0 / 24.0; 24] }
         });
-        let sent = hours(&counts.sent, Weekday::Any);
-        let total: f64 = sent.iter().sum();
-        let usual = sent.map(|s| if has_sends { s / total } else { 1.0 / 24.0 });
-        Group { level: Level::Workspace, hazard, usual, acts: counts.acts_total(), has_sends }
+        Group { hazard: flat, ..whole }.part(Level::Workspace, counts, WORKSPACE_STRENGTH)
     }
 
-    /// A part of this group: a time zone of a workspace, a domain of a time zone.
-    pub fn part(&self, level: Level, counts: &Counts) -> Group {
-        let strength = if level == Level::Domain { DOMAIN_STRENGTH } else { GROUP_STRENGTH };
+    /// A part of this group, a time zone of a workspace or a domain of a time zone, shrunk to this group's profile by
+    /// [`Likeness::strength`].
+    pub fn part(&self, level: Level, counts: &Counts, strength: f64) -> Group {
         let hazard = DAYS.map(|days| {
-            let (acts, offered) = read(counts, days, self.has_sends);
+            let (acts, offered) = self.read(counts, days);
             fit(&acts, &offered, &self.hazard[days as usize], strength).hazard
         });
         let sent = hours(&counts.sent, Weekday::Any);
         let total: f64 = sent.iter().sum();
         let usual = if total > 0.0 { sent.map(|s| s / total) } else { self.usual };
-        Group { level, hazard, usual, acts: counts.acts_total(), has_sends: self.has_sends }
+        Group { level, hazard, usual, acts: counts.acts_total(), ..*self }
+    }
+
+    /// Acts and exposure of a class of days, of this group or a part of it. Without sends each hour is taken to offer
+    /// the same, scaled so that as many acts are expected as there are.
+    pub(crate) fn read(&self, counts: &Counts, days: Weekday) -> (Hours, Hours) {
+        let (first, again) = (hours(&counts.acts, days), hours(&counts.repeats, days));
+        let acts = std::array::from_fn(|b| first[b] + again[b]);
+        if !self.has_sends {
+            return (acts, [acts.iter().sum::<f64>(); 24]);
+        }
+        let more = self.repeat_hours * first.iter().sum::<f64>() / 24.0;
+        (acts, exposure(&hours(&counts.sent, days), &hours(&counts.spent, days)).map(|hours| hours + more))
     }
 
     /// Whether its profile is worth a recommendation.
@@ -84,6 +110,52 @@ impl Group {
 }
 
 pub(crate) const DAYS: [Weekday; 3] = [Weekday::Any, Weekday::Weekday, Weekday::Weekend];
+
+/// How alike the people of one part are, beside people of others: of the companies of a workspace, say.
+///
+/// Where the acts of part d follow the parent's profile times Gamma(a, a) ratios of its own, two of its people exceed
+/// what is expected of them in the same hour: E (O_i - Q_i)(O_j - Q_j) = Q_i Q_j / a for i != j. What one person
+/// repeats does not enter. Summed over all pairs, hours and parts this gives a by moments; the products over pairs
+/// are squares of sums less sums of squares, which SQL can add up as well.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Likeness {
+    /// Sum of (O_i - Q_i)(O_j - Q_j).
+    pub together: f64,
+    /// Sum of Q_i Q_j.
+    pub expected: f64,
+}
+
+impl Likeness {
+    /// Adds the people of one part of a group, each with the group that their zone makes them part of.
+    pub fn add<'a>(&mut self, members: impl IntoIterator<Item = (&'a Group, &'a Counts)>) {
+        let (mut excess, mut excess_squared) = ([0.0; 24], [0.0; 24]);
+        let (mut expected, mut expected_squared) = ([0.0; 24], [0.0; 24]);
+        for (parent, counts) in members {
+            let (acts, offered) = parent.read(counts, Weekday::Any);
+            let own = fit(&acts, &offered, &parent.hazard[Weekday::Any as usize], 1.0);
+            for b in 0..24 {
+                let over = own.observed[b] - own.expected[b];
+                excess[b] += over;
+                excess_squared[b] += over * over;
+                expected[b] += own.expected[b];
+                expected_squared[b] += own.expected[b] * own.expected[b];
+            }
+        }
+        for b in 0..24 {
+            self.together += excess[b] * excess[b] - excess_squared[b];
+            self.expected += expected[b] * expected[b] - expected_squared[b];
+        }
+    }
+
+    /// How many acts the parent's profile counts for in a part's: few where parts have habits of their own, many where
+    /// they are like any other people. Little evidence leaves it near [`PART_STRENGTH`].
+    pub fn strength(&self) -> f64 {
+        let usual = LIKENESS_SHARE / PART_STRENGTH;
+        let spread = (self.together + LIKENESS_PRIOR * usual) / (self.expected + LIKENESS_PRIOR);
+        let strength = LIKENESS_SHARE / spread.max(LIKENESS_SHARE / PART_STRENGTH_MAX);
+        strength.clamp(PART_STRENGTH_MIN, PART_STRENGTH_MAX)
+    }
+}
 
 /// Observed against expected, by hour.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,15 +185,4 @@ fn rate(acts: &Hours, offered: &Hours, parent: &Hours) -> f64 {
     let observed: f64 = acts.iter().sum();
     let expected: f64 = offered.iter().zip(parent).map(|(e, p)| e * p).sum();
     (observed + RATE_STRENGTH) / (expected + RATE_STRENGTH)
-}
-
-/// Acts and exposure of a class of days. Without sends each hour is taken to offer the same, scaled so that as many
-/// acts are expected as there are.
-pub(crate) fn read(counts: &Counts, days: Weekday, has_sends: bool) -> (Hours, Hours) {
-    let acts = hours(&counts.acts, days);
-    if has_sends {
-        return (acts, exposure(&hours(&counts.sent, days), &hours(&counts.spent, days)));
-    }
-    let total: f64 = acts.iter().sum();
-    (acts, [total; 24])
 }

@@ -20,7 +20,7 @@ pub mod recommend;
 pub mod zone;
 
 pub use counts::{Act, Counts, Mail, Weekday};
-pub use group::{Group, Level};
+pub use group::{Group, Level, Likeness};
 pub use recommend::{Options, Person, Refused, Region, Window, recommend};
 
 /// A value for each hour of the local day.

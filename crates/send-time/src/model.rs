@@ -6,7 +6,7 @@ use crate::Hours;
 ///
 /// Survival models of mail put most opens shortly after the send (Singh et al., arXiv 2004.09900); fitted over
 /// simulated people whose own constants are 3 to 7 hours, 6 is best, and 3 costs a tenth of what is gained.
-pub const SINK_HOURS: f64 = 6.0;
+pub const SINK_HOURS: f64 = 5.5;
 
 /// Age at which evidence weighs half. Halving in 30 days costs 9 % of the opens within an hour even when one person
 /// in ten changes habits; not forgetting at all is no better.
@@ -19,29 +19,45 @@ pub const KERNEL: [f64; 4] = [0.358553, 0.238218, 0.071836, 0.010669];
 /// How many hours the kernel takes together: 1 over the sum of its squares.
 pub const KERNEL_HOURS: f64 = 3.958751;
 
-/// How many acts the parent's profile counts for, where a group's own is made.
-pub const GROUP_STRENGTH: f64 = 20.0;
+/// How many acts the flat profile counts for in the workspace's.
+pub const WORKSPACE_STRENGTH: f64 = 20.0;
 
-/// The same for a company's domain, whose people share habits more than those of a time zone do.
-pub const DOMAIN_STRENGTH: f64 = 8.0;
+/// How many acts the parent's profile counts for in that of a part, a time zone or a domain, as long as nothing is
+/// known of how alike its people are.
+pub const PART_STRENGTH: f64 = 4.0;
 
-/// The same for a recipient.
-pub const RECIPIENT_STRENGTH: f64 = 1.5;
+/// Least and most that it counts for, however alike they are.
+pub const PART_STRENGTH_MIN: f64 = 1.0;
+/// See [`PART_STRENGTH_MIN`].
+pub const PART_STRENGTH_MAX: f64 = 100.0;
+
+/// The best strength is this share of what the moments of [`crate::Likeness`] give: they weigh all hours alike, while
+/// only the best ones matter, in which parts differ most.
+pub const LIKENESS_SHARE: f64 = 0.2;
+
+/// Pairs of expected acts that [`PART_STRENGTH`] counts for: about those of two companies of 25 people.
+pub const LIKENESS_PRIOR: f64 = 2000.0;
+
+/// How many acts the parent's profile counts for in a recipient's.
+pub const RECIPIENT_STRENGTH: f64 = 0.4;
 
 /// How many acts the parent's overall activity counts for, at each level.
 pub const RATE_STRENGTH: f64 = 2.0;
 
 /// Standard errors taken off before hours are compared: against the winner's curse.
-pub const PESSIMISM: f64 = 0.5;
+pub const PESSIMISM: f64 = 0.25;
 
-/// How much more than Poisson's the acts scatter: with 2, what is claimed with confidence holds as often.
-pub const OVERDISPERSION: f64 = 2.0;
+/// How many acts each hour is taken to rest on, beside those observed, where the confidence is figured.
+pub const CONFIDENCE_STRENGTH: f64 = 0.5;
+
+/// How much more than Poisson's the acts scatter. With 1 and [`CONFIDENCE_STRENGTH`] what is claimed holds as often.
+pub const OVERDISPERSION: f64 = 1.0;
 
 /// Below this confidence the recipient's own window is not given, but their group's.
-pub const CONFIDENCE_MIN: f64 = 0.55;
+pub const CONFIDENCE_MIN: f64 = 0.5;
 
 /// Acts below which a recipient has no window of their own.
-pub const RECIPIENT_ACTS_MIN: f64 = 2.0;
+pub const RECIPIENT_ACTS_MIN: f64 = 0.5;
 
 /// Acts below which a group says nothing.
 pub const GROUP_ACTS_MIN: f64 = 30.0;
@@ -50,7 +66,7 @@ pub const GROUP_ACTS_MIN: f64 = 30.0;
 pub const EXPOSURE_MIN: f64 = 1e-3;
 
 /// An hour joins the window beside it when its score is at least this share of the peak's.
-pub const JOIN_SHARE: f64 = 0.9;
+pub const JOIN_SHARE: f64 = 0.97;
 
 /// Widest window.
 pub const WINDOW_HOURS_MAX: usize = 3;

@@ -4,7 +4,8 @@ use crate::group::{Group, Level};
 use crate::recommend::Window;
 
 /// Why a window, in sentences for people.
-pub(crate) fn of(window: &Window, group: &Group, reference: u8) -> Vec<String> {
+pub(crate) fn of(window: &Window, group: &Group) -> Vec<String> {
+    let reference = window.beats_hour;
     let percent = 100.0 * window.confidence;
     let mut said = Vec::new();
     let about = format!("{:02}:00-{:02}:00", window.start_hour, window.end_hour);

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Hours;
 use crate::counts::{Counts, Weekday};
-use crate::group::{Fit, Group, Level, fit, read};
+use crate::group::{Fit, Group, Level, fit};
 use crate::model::{
-    CONFIDENCE_MIN, JOIN_SHARE, OVERDISPERSION, PESSIMISM, RECIPIENT_ACTS_MIN, RECIPIENT_STRENGTH,
-    WINDOW_HOURS_MAX, WINDOWS_MAX, first_hour,
+    CONFIDENCE_MIN, CONFIDENCE_STRENGTH, JOIN_SHARE, OVERDISPERSION, PESSIMISM, RECIPIENT_ACTS_MIN,
+    RECIPIENT_STRENGTH, WINDOW_HOURS_MAX, WINDOWS_MAX, first_hour,
 };
 use crate::normal::below;
 use crate::policy::Quiet;
@@ -29,8 +29,10 @@ pub struct Window {
     /// Opens within an hour over those that the sender's usual hours give; without sends, over a day's mean.
     pub lift: f64,
     /// Probability that the window beats the best hour of the next wider group; for a window that is the group's
-    /// own, that it beats the sender's usual hour for this person.
+    /// own, that it beats the sender's usual hour, for this person.
     pub confidence: f64,
+    /// The hour that it is compared with.
+    pub beats_hour: u8,
     /// Acts of the recipient around the window's best hour, older ones weighing less.
     pub observed: f64,
     /// Acts expected there of people like them, at the same exposure.
@@ -121,15 +123,17 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
         Region::Unknown => return Err(Refused::RegionUnknown),
     }
     let time_zone = person.time_zone.filter(|zone| !zone.is_empty()).ok_or(Refused::TimeZoneUnknown)?;
-    let nearest = *person.groups.last().ok_or(Refused::NotEnoughEvents)?;
-    let spoken = person.groups.iter().rev().find(|group| group.speaks());
+    let (widest, nearest) = match person.groups {
+        [widest, ..] if widest.speaks() => (*widest, person.groups[person.groups.len() - 1]),
+        _ => return Err(Refused::NotEnoughEvents),
+    };
     let allowed: [bool; 24] =
         std::array::from_fn(|h| options.quiet.is_none_or(|quiet| !quiet.covers(h as u8)));
     if !allowed.contains(&true) {
         return Err(Refused::AllQuiet);
     }
     let days = options.weekday as usize;
-    let (acts, offered) = read(person.counts, options.weekday, nearest.has_sends);
+    let (acts, offered) = nearest.read(person.counts, options.weekday);
     let own = fit(&acts, &offered, &nearest.hazard[days], RECIPIENT_STRENGTH);
     let soon = soon(&own.hazard);
     let score: Hours =
@@ -137,14 +141,16 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
     let group_soon = self::soon(&nearest.hazard[days]);
     let peak = best(&score, &allowed);
     let group_peak = best(&group_soon, &allowed);
-    let sure = beats(&own, &soon, peak, group_peak);
     let enough = acts.iter().sum::<f64>() >= RECIPIENT_ACTS_MIN;
-    let (level, ground, reference) = if enough && sure >= CONFIDENCE_MIN {
+    let sure = enough && beats(&own, &soon, peak, group_peak) >= CONFIDENCE_MIN;
+    let (level, ground, reference) = if sure && peak != group_peak {
         (Level::Recipient, score, group_peak)
     } else {
-        let group = spoken.ok_or(Refused::NotEnoughEvents)?;
-        let usual = best(&group.usual, &[true; 24]);
-        (group.level, self::soon(&group.hazard[days]), usual)
+        // The group's habit is that of the widest one that has the same best hour.
+        let peak_of = |group: &&&Group| best(&self::soon(&group.hazard[days]), &allowed) == group_peak;
+        let level = person.groups.iter().find(peak_of).unwrap_or(&widest).level;
+        let ground = if sure { score } else { group_soon };
+        (level, ground, best(&widest.usual, &[true; 24]))
     };
     let usual: f64 = (0..24).map(|h| nearest.usual[h] * soon[h]).sum();
     let windows = stretches(&ground, &allowed).into_iter().map(|hours| {
@@ -159,12 +165,13 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
             p_open_1h: nearest.has_sends.then(|| -(-mean).exp_m1()),
             lift: if usual > 0.0 { mean / usual } else { 1.0 },
             confidence: beats(&own, &soon, best, reference),
+            beats_hour: reference as u8,
             observed: own.observed[best],
             expected: own.expected[best],
             level,
             reasons: Vec::new(),
         };
-        window.reasons = reasons::of(&window, nearest, reference as u8);
+        window.reasons = reasons::of(&window, nearest);
         window
     });
     Ok(windows.collect())
@@ -193,7 +200,7 @@ fn beats(own: &Fit, soon: &Hours, hour: usize, other: usize) -> f64 {
     if hour == other {
         return 0.5;
     }
-    let of = |h: usize| 1.0 / (RECIPIENT_STRENGTH + own.observed[h]);
+    let of = |h: usize| 1.0 / (CONFIDENCE_STRENGTH + own.observed[h]);
     below((soon[hour] / soon[other]).ln() / (OVERDISPERSION * (of(hour) + of(other))).sqrt())
 }
 
