@@ -1,6 +1,9 @@
 //! The programs that run in a process: edge, shipper, consumer. Each has a thread and a token that ends it.
 
+use std::fs::DirBuilder;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -58,8 +61,15 @@ pub struct Journals {
     pub readers: Vec<Reader>,
 }
 
+/// Makes a directory that is missing, for its owner only: what comes into it tells of people.
+pub fn private_dir(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Opens the journals.
 pub fn open_journals(settings: &Settings) -> anyhow::Result<Journals> {
+    private_dir(&settings.journal.dir)
+        .with_context(|| format!("journal.dir = {}", settings.journal.dir.display()))?;
     let workers = settings.edge.workers();
     let dir = |n: usize| settings.journal.dir.join(format!("{n:03}"));
     let mut journals = Journals { logs: Vec::new(), readers: Vec::new() };

@@ -48,7 +48,7 @@ pub struct Args {
 
 /// Starts everything, prints what to try, and runs until it is told to stop.
 pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
-    fs::create_dir_all(&args.data).with_context(|| format!("--data {}", args.data.display()))?;
+    programs::private_dir(&args.data).with_context(|| format!("--data {}", args.data.display()))?;
     // Children start in a place of their own.
     let data = fs::canonicalize(&args.data)?;
     let _alone = lock(&data)?;

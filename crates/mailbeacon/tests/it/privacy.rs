@@ -5,6 +5,7 @@ mod needles;
 mod places;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 use event::{Batch, Event, Kind, Mode, Region};
 use kafka::Producer;
@@ -118,6 +119,7 @@ fn nor_is_it_where_one_process_does_it_all() {
     assert!(up.program.wait().success());
     places.add("log", vec![up.program.said().into_bytes()]);
     let data = dir.path().join("data");
+    assert!(is_private(&data) && is_private(&data.join("journal")));
     places.add("journal", places::files(&data.join("journal")));
     places.add("server logs", places::logs(&data.join("clickhouse")));
     places.add("settings", vec![std::fs::read(data.join("up.toml")).unwrap()]);
@@ -283,7 +285,9 @@ impl Run {
             );
         }
         for n in 0..EDGES.len() {
-            places.add("journal", places::files(&self.dir.path().join(format!("journal-{n}"))));
+            let journal = self.dir.path().join(format!("journal-{n}"));
+            assert!(is_private(&journal));
+            places.add("journal", places::files(&journal));
         }
         let list = self.says(&["dead-letters", "list", "--json"]);
         let json: serde_json::Value = serde_json::from_slice(&list[0]).unwrap();
@@ -356,6 +360,11 @@ fn value<'a>(line: &'a str, name: &str) -> &'a str {
     line.split(' ')
         .find_map(|word| word.strip_prefix(&start))
         .unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
+/// Whether nobody but the owner can look into a directory.
+fn is_private(dir: &std::path::Path) -> bool {
+    dir.metadata().unwrap().mode() & 0o077 == 0
 }
 
 fn base_url(said: &str) -> String {
