@@ -12,6 +12,7 @@ mod ledger;
 mod outage;
 mod privacy;
 mod program;
+mod questions;
 mod rerun;
 mod services;
 mod up;
