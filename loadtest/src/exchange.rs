@@ -1,4 +1,4 @@
-//! One question over plain HTTP/1.1 on a connection of its own: for ClickHouse and for metrics.
+//! One question over plain HTTP/1.1 on a connection of its own: for ClickHouse, for metrics and for single visits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,8 +9,14 @@ use tokio::net::TcpStream;
 /// The largest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// Sends `request`, which asks for the connection to be closed, and returns the status and the body.
+/// Sends `request`, which asks for the connection to be closed, and returns the status and the body, a text.
 pub async fn ask(address: SocketAddr, request: &[u8]) -> io::Result<(u16, String)> {
+    let (status, body) = ask_bytes(address, request).await?;
+    Ok((status, String::from_utf8(body).map_err(|_| bad("the answer is not text"))?))
+}
+
+/// The same, for any body.
+pub async fn ask_bytes(address: SocketAddr, request: &[u8]) -> io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
     let mut answer = Vec::new();
@@ -18,8 +24,7 @@ pub async fn ask(address: SocketAddr, request: &[u8]) -> io::Result<(u16, String
     if answer.len() as u64 >= ANSWER_BYTES_MAX {
         return Err(bad(&format!("the answer is larger than {ANSWER_BYTES_MAX} bytes")));
     }
-    let (status, body) = split(&answer)?;
-    Ok((status, String::from_utf8(body).map_err(|_| bad("the answer is not text"))?))
+    split(&answer)
 }
 
 fn bad(what: &str) -> io::Error {

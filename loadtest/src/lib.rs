@@ -6,6 +6,7 @@
 //! invalid. Linux only (`timerfd`, `/proc`).
 
 pub mod account;
+pub mod campaign;
 pub mod clickhouse;
 pub mod cpu;
 pub mod crowd;

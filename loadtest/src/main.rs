@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use loadtest::campaign::CampaignOptions;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::SimulateOptions;
-use loadtest::{drill, enrich_cost, html, run, self_check, simulate};
+use loadtest::{campaign, drill, enrich_cost, html, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Run(options) => runtime.block_on(go(&options)),
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
+        Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
         Command::Simulate(options) => simulated(&options),
     });
@@ -84,6 +86,12 @@ fn simulated(options: &SimulateOptions) -> anyhow::Result<ExitCode> {
         publish(&json, &scores)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn sent(options: &CampaignOptions) -> anyhow::Result<ExitCode> {
+    let outcome = campaign::run(options).await?;
+    publish(&options.json, &outcome)?;
+    Ok(if outcome.is_close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn enrich_cost(options: &EnrichCostOptions) -> anyhow::Result<ExitCode> {

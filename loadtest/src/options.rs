@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::account::Page;
+use crate::campaign::CampaignOptions;
 use crate::clickhouse::{ClickHouse, Secret};
 use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
@@ -55,6 +56,9 @@ pub enum Command {
     /// the end all is mended and drained, and each answered request must be one row.
     #[command(after_long_help = crate::drill::options::EXAMPLES)]
     Drill(DrillOptions),
+    /// Send a campaign whose readers are known, and hold the reported rates to them.
+    #[command(after_long_help = crate::campaign::EXAMPLES)]
+    Campaign(CampaignOptions),
     /// Measure what an enriched event costs, beside woothee and a decoded city without a memory.
     #[command(after_long_help = crate::enrich_cost::EXAMPLES)]
     EnrichCost(EnrichCostOptions),
@@ -350,7 +354,7 @@ impl RunOptions {
 }
 
 /// Address and `Host` header of an `http` URL.
-fn resolve(url: &str) -> anyhow::Result<(SocketAddr, String)> {
+pub(crate) fn resolve(url: &str) -> anyhow::Result<(SocketAddr, String)> {
     let uri: http::Uri = url.parse().with_context(|| format!("`{url}`: expected http://HOST:PORT"))?;
     let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         bail!("`{url}`: expected http://HOST:PORT");

@@ -19,15 +19,15 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use send_time::{Options, Refused, Window};
+use send_time::{Options, Refused, Weekday, Window};
 use serde::Deserialize;
 
 use evidence::Known;
 use person::{Person, Span};
-use score::{Score, Scores};
+use score::{Judged, Score, Scores};
 use world::WorldName;
 
 /// What to simulate.
@@ -72,6 +72,15 @@ pub struct Crowd {
     pub until: Date,
 }
 
+/// Days of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "as in windows")]
+pub enum Days {
+    Any,
+    Weekday,
+    Weekend,
+}
+
 /// What to judge.
 #[derive(Debug, Clone, Args)]
 pub struct ScoreOptions {
@@ -82,6 +91,9 @@ pub struct ScoreOptions {
     /// estimator is run in this process.
     #[arg(long, value_name = "FILE")]
     pub recommendations: Option<PathBuf>,
+    /// The days that are asked for, and judged.
+    #[arg(long, value_enum, default_value_t = Days::Any)]
+    pub days: Days,
     /// Judge the estimator with these seeds as well, comma separated.
     #[arg(long, value_delimiter = ',', value_name = "SEEDS", conflicts_with = "recommendations")]
     pub more_seeds: Vec<u64>,
@@ -117,11 +129,11 @@ pub fn run(options: &SimulateOptions) -> anyhow::Result<Option<(Scores, Option<P
 pub fn score(asked: &ScoreOptions) -> anyhow::Result<Scores> {
     let more = asked.more_seeds.iter().map(|seed| Crowd { seed: *seed, ..asked.crowd.clone() });
     let crowds: Vec<Crowd> = std::iter::once(asked.crowd.clone()).chain(more).collect();
-    let scores = crowds.iter().map(|crowd| score_one(crowd, asked.recommendations.as_deref()));
+    let scores = crowds.iter().map(|crowd| score_one(crowd, asked));
     Ok(Scores { scores: scores.collect::<anyhow::Result<_>>()? })
 }
 
-fn score_one(crowd: &Crowd, recommendations: Option<&Path>) -> anyhow::Result<Score> {
+fn score_one(crowd: &Crowd, asked: &ScoreOptions) -> anyhow::Result<Score> {
     let span = crowd.span()?;
     let world = crowd.world.world();
     let people: Vec<Person> = (0..span.people).map(|index| Person::draw(&world, &span, index)).collect();
@@ -130,11 +142,17 @@ fn score_one(crowd: &Crowd, recommendations: Option<&Path>) -> anyhow::Result<Sc
         .enumerate()
         .map(|(index, person)| Known::read(&history::of(person, &world, &span, index), span.until_ms))
         .collect();
-    let answers = match recommendations {
-        Some(file) => read(file, &people)?,
-        None => estimate::all(&people, &known, &Options::default()),
+    let weekday = match asked.days {
+        Days::Any => Weekday::Any,
+        Days::Weekday => Weekday::Weekday,
+        Days::Weekend => Weekday::Weekend,
     };
-    Ok(score::judge(&crowd.world.name(), &world, &span, &people, &known, &answers))
+    let answers = match &asked.recommendations {
+        Some(file) => read(file, &people)?,
+        None => estimate::all(&people, &known, &Options { weekday, quiet: None }),
+    };
+    let judged = Judged { name: &crowd.world.name(), world: &world, span: &span, weekday };
+    Ok(score::judge(&judged, &people, &known, &answers))
 }
 
 impl Crowd {

@@ -113,7 +113,7 @@ CREATE VIEW IF NOT EXISTS recipient_regions
 AS SELECT
     workspace,
     recipient,
-    multiIf(max(s.eu_at) > now() - INTERVAL 400 DAY, 'eu', max(s.other_at) > now() - INTERVAL 400 DAY, 'other', 'unknown') AS region,
+    multiIf(max(s.eu_at) > now('UTC') - INTERVAL 400 DAY, 'eu', max(s.other_at) > now('UTC') - INTERVAL 400 DAY, 'other', 'unknown') AS region,
     max(s.eu_at) AS eu_at,
     max(s.other_at) AS other_at,
     max(s.seen_at) AS seen_at
@@ -135,7 +135,7 @@ CREATE VIEW IF NOT EXISTS recipient_hours
 AS SELECT
     workspace,
     recipient,
-    multiIf(max(eu) > now() - INTERVAL 400 DAY, 'eu', max(other) > now() - INTERVAL 400 DAY, 'other', 'unknown') AS region,
+    multiIf(max(eu) > now('UTC') - INTERVAL 400 DAY, 'eu', max(other) > now('UTC') - INTERVAL 400 DAY, 'other', 'unknown') AS region,
     if(region = 'other', argMax(zone, weight), '') AS time_zone,
     if(region = 'other', sum(n), 0) AS events,
     if(region = 'other', sumForEach(hours), arrayResize([0.], 24, 0.)) AS by_hour

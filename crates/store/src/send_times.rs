@@ -100,7 +100,7 @@ impl Store {
         let local = self.local();
         let sql = format!(
             "DELETE FROM recipient_hours_states{local} WHERE (workspace, recipient) IN (SELECT workspace, recipient \
-             FROM recipient_regions_states{local} WHERE eu_at > now() - INTERVAL 400 DAY) \
+             FROM recipient_regions_states{local} WHERE eu_at > now('UTC') - INTERVAL 400 DAY) \
              SETTINGS lightweight_deletes_sync = 2"
         );
         for shard in 0..self.shards() {

@@ -78,15 +78,27 @@ pub struct Claims {
     pub holds: f64,
 }
 
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The world's name.
+    pub name: &'a str,
+    /// The world.
+    pub world: &'a World,
+    /// Of people and time.
+    pub span: &'a Span,
+    /// The days that recommendations are for.
+    pub weekday: Weekday,
+}
+
 /// Judges recommendations for people whose truth is known.
 pub fn judge(
-    name: &str,
-    world: &World,
-    span: &Span,
+    judged: &Judged<'_>,
     people: &[Person],
     known: &[Known],
     answers: &[Result<Vec<Window>, Refused>],
 ) -> Score {
+    let span = judged.span;
     let mut everybody = Everybody::default();
     known.iter().for_each(|known| everybody.add(known));
     let mut sums = [0.0; ALL.len()];
@@ -95,14 +107,14 @@ pub fn judge(
     let mut levels = [0_usize; 5];
     let mut claims: Vec<(Level, f64, bool)> = Vec::new();
     for (index, ((person, known), answer)) in people.iter().zip(known).zip(answers).enumerate() {
-        let truth = Truth { person, until_ms: span.until_ms };
+        let truth = Truth { person, until_ms: span.until_ms, weekday: judged.weekday };
         let zone = known.time_zone.as_deref().unwrap_or("UTC");
         let mut chance = Chance::new(span.seed, "random hour", index as u64);
         for (sum, method) in sums.iter_mut().zip(ALL) {
             *sum += truth.hour(method.hour(known, &everybody, &mut chance), zone);
         }
         best += truth.best();
-        let usual = truth.usual(world);
+        let usual = truth.usual(judged.world);
         usual_sum += usual;
         match answer.as_ref().ok().and_then(|windows| windows.first()) {
             None => {
@@ -139,7 +151,7 @@ pub fn judge(
     let names = ["recipient", "domain", "zone", "workspace", "refused"];
     let spoken = claims.len().max(1) as f64;
     Score {
-        world: name.to_owned(),
+        world: judged.name.to_owned(),
         seed: span.seed,
         people: people.len(),
         methods,
@@ -192,6 +204,7 @@ fn calibration(claims: &[(Level, f64, bool)]) -> Vec<Claims> {
 pub(crate) struct Truth<'a> {
     pub person: &'a Person,
     pub until_ms: i64,
+    pub weekday: Weekday,
 }
 
 impl Truth<'_> {
@@ -209,7 +222,10 @@ impl Truth<'_> {
                 .first()
                 .map_or(0.0, |span| self.mean(span.start_ms, span.end_ms))
         };
-        join_days(of(Weekday::Weekday), of(Weekday::Weekend))
+        match self.weekday {
+            Weekday::Any => join_days(of(Weekday::Weekday), of(Weekday::Weekend)),
+            weekday => of(weekday),
+        }
     }
 
     fn mean(&self, start_ms: i64, end_ms: i64) -> f64 {

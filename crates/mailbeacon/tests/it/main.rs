@@ -4,6 +4,7 @@
 
 mod assets;
 mod browser;
+mod campaign;
 mod cli;
 mod deploy;
 mod http;
