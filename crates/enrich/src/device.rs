@@ -278,6 +278,8 @@ fn os_version(lower: &str, os: &str, found: Option<&WootheeResult>) -> String {
         "macos" if said.starts_with("10.15") => String::new(),
         "macos" => said.split('.').take(2).filter(|part| is_number(part)).collect::<Vec<_>>().join("."),
         "android" if lower.contains("android 10; k)") => String::new(),
+        // Frozen as well, at 14541.
+        "chromeos" => String::new(),
         "kaios" | "tizen" => version_after(lower, os),
         "ios" => match version_after(lower, "version") {
             browser if browser.parse().is_ok_and(|n: u32| n >= 26) => browser,
@@ -287,7 +289,11 @@ fn os_version(lower: &str, os: &str, found: Option<&WootheeResult>) -> String {
     }
 }
 
+/// The browser and its major version.
 fn client(lower: &str, found: Option<&WootheeResult>) -> (String, String) {
+    if let Some((token, name)) = BROWSERS.iter().find(|(token, _)| lower.contains(token)) {
+        return ((*name).to_owned(), version_after(lower, token));
+    }
     match found {
         // `Version/4.0` is in every Android web view since 4.4; the engine's own tells.
         Some(found) if found.name == "Webview" && lower.contains("chrome/") => {
@@ -297,6 +303,16 @@ fn client(lower: &str, found: Option<&WootheeResult>) -> (String, String) {
         _ => (String::new(), String::new()),
     }
 }
+
+/// Browsers that woothee takes for the one that they are built on, by their own word. The first that fits decides.
+#[rustfmt::skip]
+const BROWSERS: [(&str, &str); 21] = [
+    ("samsungbrowser", "samsung internet"), ("huaweibrowser", "huawei browser"), ("miuibrowser", "miui browser"),
+    ("heytapbrowser", "heytap browser"), ("vivobrowser", "vivo browser"), ("silk/", "silk"), ("whale/", "whale"),
+    ("duckduckgo", "duckduckgo"), ("ddg/", "duckduckgo"), ("ecosia", "ecosia"), ("brave/", "brave"), ("crios", "chrome"),
+    ("fxios", "firefox"), ("edgios", "edge"), ("edga", "edge"), ("opr/", "opera"), ("opt/", "opera"), ("gsa/", "google app"),
+    ("instagram", "instagram"), ("fbav", "facebook"), ("micromessenger", "wechat"),
+];
 
 /// What woothee says for what it does not know.
 const UNKNOWN: &str = "UNKNOWN";
@@ -314,6 +330,6 @@ fn is_number(text: &str) -> bool {
 fn version_after(lower: &str, name: &str) -> String {
     let Some(at) = lower.find(name) else { return String::new() };
     let rest = &lower[at + name.len()..];
-    let rest = rest.strip_prefix(['/', ' ']).unwrap_or("");
+    let rest = if name.ends_with('/') { rest } else { rest.strip_prefix(['/', ' ']).unwrap_or("") };
     rest.split(|c: char| !c.is_ascii_digit()).next().filter(|part| is_number(part)).unwrap_or("").to_owned()
 }
