@@ -94,6 +94,20 @@ pub fn open_journals(settings: &Settings) -> anyhow::Result<Journals> {
     Ok(journals)
 }
 
+/// The largest that the journal of replayed letters may become: some times the file of dead letters.
+const REPLAYS_BYTES_MAX: u64 = 1 << 30;
+const REPLAYS_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Opens the embedded form's journal of replayed letters: `dead-letters replay` appends, `up` reads.
+pub fn open_replays(settings: &Settings) -> Result<(Log, Reader), journal::JournalError> {
+    journal::open(journal::Options {
+        segment_bytes: REPLAYS_SEGMENT_BYTES,
+        bytes_max: REPLAYS_BYTES_MAX,
+        sync: journal::Sync::Fsync,
+        ..journal::Options::new(settings.journal.dir.join("replay"))
+    })
+}
+
 /// Binds the edge's listeners.
 pub fn bind(settings: &Settings) -> anyhow::Result<Vec<TcpListener>> {
     let edge = &settings.edge;
@@ -156,7 +170,10 @@ pub fn start_consumer(
             Box::new(KafkaSource::new(&settings.kafka(), &config.group, &config.instance, first_start)?)
         }
         Origin::Journal(readers) => {
-            Box::new(JournalSource::new(readers, settings.dead_letters_file(), runtime.clone()))
+            // Only `dead-letters replay` appends, and only while this does not run.
+            let (_, replays) = open_replays(settings)?;
+            let source = JournalSource::new(readers, settings.dead_letters_file(), runtime.clone());
+            Box::new(source.with_replays(replays))
         }
     };
     runtime.spawn(forget_blocked(store.clone()));

@@ -42,6 +42,8 @@ struct Lane {
     note: String,
     announced: bool,
     paused: bool,
+    /// Frames are batches of events from elsewhere: an offset is no event's own number.
+    is_replay: bool,
     /// Frames of the next edge id: they wait until everything before them is acknowledged.
     stash: Vec<(Position, Vec<u8>)>,
 }
@@ -51,6 +53,13 @@ impl JournalSource {
     pub fn new(readers: Vec<Reader>, dead_letters: PathBuf, runtime: Handle) -> Self {
         let lanes = readers.into_iter().zip(0..).map(|(reader, number)| Lane::new(reader, number)).collect();
         JournalSource { lanes, dead_letters, runtime }
+    }
+
+    /// Also reads this journal, whose frames are batches of replayed events.
+    pub fn with_replays(mut self, reader: Reader) -> Self {
+        let number = self.lanes.len() as u32;
+        self.lanes.push(Lane { is_replay: true, ..Lane::new(reader, number) });
+        self
     }
 
     fn lane(&mut self, part: &Part) -> Option<&mut Lane> {
@@ -73,6 +82,7 @@ impl Lane {
             note,
             announced: false,
             paused: false,
+            is_replay: false,
             stash: Vec::new(),
             reader,
         }
@@ -91,11 +101,12 @@ impl Lane {
             }
             self.enter(next.edge_id, take);
         }
-        let Lane { reader, part, edge_id, taken, stash, .. } = self;
+        let Lane { reader, part, edge_id, taken, stash, is_replay, .. } = self;
         let mut hand_over = |position: Position, payload: &[u8], stash: &mut Vec<_>| {
             if position.edge_id == *edge_id && stash.is_empty() {
                 *taken = position.seq;
-                take(Polled::Message { part, offset: position.seq, payload: Payload::Event(payload) });
+                let payload = if *is_replay { Payload::Batch(payload) } else { Payload::Event(payload) };
+                take(Polled::Message { part, offset: position.seq, payload });
             } else {
                 stash.push((position, payload.to_vec()));
             }

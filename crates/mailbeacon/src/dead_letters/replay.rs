@@ -2,6 +2,9 @@
 //!
 //! Each event is marked as a replay, so that the consumer looks for it in ClickHouse before it stores it: however
 //! often it is put back, it is stored once. Looking here first only saves the way.
+//!
+//! With Kafka they go back on the topic. In the embedded form they go into a journal of their own, which the next
+//! `up` reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -12,6 +15,7 @@ use event::{Batch, Event};
 use kafka::{Delivery, Producer, SendError};
 
 use super::{Contents, EventId, Keep, Letter, Which};
+use crate::programs;
 use crate::settings::Settings;
 use crate::stdout::say;
 
@@ -27,12 +31,6 @@ const NAMED_MAX: usize = 100;
 
 /// Puts back what can be read of the letters chosen, and says what was done.
 pub fn run(settings: &Settings, keep: &Keep, which: &Which, ids: &[String], dry: bool) -> anyhow::Result<()> {
-    if let (Keep::File(path), false) = (keep, dry) {
-        bail!(
-            "{}: letters of the embedded form cannot be put back yet, only shown (with Kafka they can: set kafka.brokers)",
-            path.display()
-        );
-    }
     let mut replay = Replay::new(settings, keep, dry);
     let mut missing: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
     let mut seen = HashSet::new();
@@ -80,6 +78,7 @@ struct Replay<'a> {
     keep: &'a Keep,
     dry: bool,
     producer: Option<(Producer, u32)>,
+    journal: Option<journal::Log>,
     /// Readable, and not yet put back.
     round: Vec<(EventId, Vec<u8>)>,
     round_bytes: usize,
@@ -100,6 +99,7 @@ impl<'a> Replay<'a> {
             keep,
             dry,
             producer: None,
+            journal: None,
             round: Vec::new(),
             round_bytes: 0,
             can_ask: true,
@@ -130,7 +130,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Puts back what was gathered, and returns when Kafka has it.
+    /// Puts back what was gathered, and returns when it is there.
     fn flush(&mut self) -> anyhow::Result<()> {
         let mut round = std::mem::take(&mut self.round);
         self.round_bytes = 0;
@@ -154,6 +154,9 @@ impl<'a> Replay<'a> {
         if self.dry || round.is_empty() {
             return Ok(());
         }
+        if let Keep::File(_) = self.keep {
+            return self.append(&round);
+        }
         let (producer, partitions) = match &self.producer {
             Some(reached) => reached,
             None => {
@@ -165,13 +168,42 @@ impl<'a> Replay<'a> {
         produce(producer, &messages(&round, *partitions))
     }
 
+    /// Puts events into the journal that the next `up` reads.
+    fn append(&mut self, round: &[(EventId, Vec<u8>)]) -> anyhow::Result<()> {
+        let log = match &self.journal {
+            Some(log) => log,
+            None => {
+                let opened = programs::open_replays(self.settings);
+                let (log, _) = opened.context(
+                    "letters of the embedded form are put back while `mailbeacon up` does not run, and taken up at \
+                     its next start",
+                )?;
+                self.journal.insert(log)
+            }
+        };
+        for (_, bytes) in round {
+            let mut marked = bytes.clone();
+            event::mark_replay(&mut marked);
+            log.append(journal::Class::Sent, |_, _, out| Batch::push(out, &marked)).map_err(|why| {
+                anyhow::anyhow!("the journal of replays is full or cannot be written ({why:?})")
+            })?;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(log.flush()).context("failed to put events back")
+    }
+
     fn report(&self, out: &mut dyn Write) -> io::Result<()> {
         let Replay { letters, put_back, stored, left, named, dry, .. } = self;
         let (done, topic) = (if *dry { "would be put back" } else { "put back" }, &self.settings.kafka.topic);
         writeln!(out, "{letters} letters in {}", self.keep.name())?;
         match self.keep {
             Keep::Topic(_) => writeln!(out, "{put_back} events {done} on topic {topic}, marked as replayed")?,
-            Keep::File(_) => writeln!(out, "{put_back} events can be read")?,
+            Keep::File(_) => {
+                writeln!(
+                    out,
+                    "{put_back} events {done}, marked as replayed: the next `mailbeacon up` takes them"
+                )?;
+            }
         }
         if *stored > 0 {
             writeln!(out, "{stored} events are stored already, nothing to do for them")?;

@@ -13,6 +13,7 @@ mod ledger;
 mod outage;
 mod privacy;
 mod program;
+mod put_back;
 mod questions;
 mod rerun;
 mod services;
