@@ -5,7 +5,9 @@ mod words;
 
 use std::sync::Arc;
 
-use quick_cache::unsync::Cache;
+use foldhash::fast::RandomState;
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
 use woothee::parser::WootheeResult;
 
 use crate::crowd;
@@ -61,12 +63,15 @@ pub(crate) struct Agent {
 
 /// Remembers what was found for each user agent: 27 ns against some 3 µs.
 pub(crate) struct Agents {
-    cache: Cache<Box<str>, Arc<Agent>>,
+    /// Seeded at random, like the standard library's hasher, and a tenth of its cost over an agent's length.
+    cache: Cache<Box<str>, Arc<Agent>, UnitWeighter, RandomState>,
 }
 
 impl Agents {
     pub fn new() -> Agents {
-        Agents { cache: Cache::new(REMEMBERED_AGENTS) }
+        let hasher = RandomState::default();
+        let (items, weight) = (REMEMBERED_AGENTS, REMEMBERED_AGENTS as u64);
+        Agents { cache: Cache::with(items, weight, UnitWeighter, hasher, DefaultLifecycle::default()) }
     }
 
     /// What `user_agent` says.
