@@ -11,11 +11,13 @@ pub mod history;
 pub mod methods;
 pub mod person;
 pub mod score;
+#[cfg(test)]
+mod tests;
 pub mod world;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -112,17 +114,20 @@ pub fn run(options: &SimulateOptions) -> anyhow::Result<Option<(Scores, Option<P
         Some(file) => {
             Box::new(File::create(file).with_context(|| format!("failed to create {}", file.display()))?)
         }
-        None => Box::new(std::io::stdout().lock()),
+        None => Box::new(io::stdout().lock()),
     };
-    let mut out = BufWriter::new(out);
-    let world = options.crowd.world.world();
-    for index in 0..span.people {
-        let person = Person::draw(&world, &span, index);
-        let events = history::of(&person, &world, &span, index);
-        history::write(&mut out, &person, &events).context("failed to write the history")?;
-    }
-    out.flush().context("failed to write the history")?;
+    write(&options.crowd, &span, &mut BufWriter::new(out)).context("failed to write the history")?;
     Ok(None)
+}
+
+fn write(crowd: &Crowd, span: &Span, out: &mut impl Write) -> io::Result<()> {
+    let world = crowd.world.world();
+    for index in 0..span.people {
+        let person = Person::draw(&world, span, index);
+        let events = history::of(&person, &world, span, index);
+        history::write(out, &person, &events)?;
+    }
+    out.flush()
 }
 
 /// Judges, once for each seed.

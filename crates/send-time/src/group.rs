@@ -6,7 +6,7 @@ use crate::Hours;
 use crate::circle::{exposure, smooth};
 use crate::counts::{Counts, Weekday, hours};
 use crate::model::{
-    GROUP_ACTS_MIN, KERNEL_HOURS, LIKENESS_PRIOR, LIKENESS_SHARE, PART_STRENGTH, PART_STRENGTH_MAX,
+    CARRIED, GROUP_ACTS_MIN, KERNEL_HOURS, LIKENESS_PRIOR, LIKENESS_SHARE, PART_STRENGTH, PART_STRENGTH_MAX,
     PART_STRENGTH_MIN, RATE_STRENGTH, WORKSPACE_STRENGTH,
 };
 
@@ -44,7 +44,8 @@ pub struct Group {
     /// Opens per hour of opportunity; of all opens the share of each hour when sends are not known. For any day,
     /// weekdays and days of the weekend, in the order of [`Weekday`].
     pub hazard: [Hours; 3],
-    /// The share of the mails sent in each hour of any day: what the sender does today.
+    /// The share of the mails sent in each hour of any day: what the sender does today. Of the acts when sends are not
+    /// known, since they follow soon.
     pub usual: Hours,
     /// Acts behind it, those of wider groups not counted.
     pub acts: f64,
@@ -60,7 +61,7 @@ impl Group {
     pub fn workspace(counts: &Counts) -> Group {
         let has_sends = counts.has_sends();
         let sum = |bins: &[f64]| bins.iter().sum::<f64>();
-        let offered = exposure(&hours(&counts.sent, Weekday::Any), &hours(&counts.spent, Weekday::Any));
+        let offered = exposure(counts, Weekday::Any);
         let (acts, repeats) = (sum(&counts.acts), sum(&counts.repeats));
         let repeat_hours = if acts > 0.0 { repeats * sum(&offered) / (acts * acts) } else { 0.0 };
         let whole = Group {
@@ -81,14 +82,31 @@ impl Group {
     /// A part of this group, a time zone of a workspace or a domain of a time zone, shrunk to this group's profile by
     /// [`Likeness::strength`].
     pub fn part(&self, level: Level, counts: &Counts, strength: f64) -> Group {
-        let hazard = DAYS.map(|days| {
-            let (acts, offered) = self.read(counts, days);
-            fit(&acts, &offered, &self.hazard[days as usize], strength).hazard
-        });
-        let sent = hours(&counts.sent, Weekday::Any);
+        let hazard = DAYS.map(|days| self.fit(counts, days, strength).hazard);
+        let sent = hours(if self.has_sends { &counts.sent } else { &counts.acts }, Weekday::Any);
         let total: f64 = sent.iter().sum();
         let usual = if total > 0.0 { sent.map(|s| s / total) } else { self.usual };
         Group { level, hazard, usual, acts: counts.acts_total(), ..*self }
+    }
+
+    /// A recipient or a part of this group on a class of days. Before their own acts on such days it is expected of
+    /// them what is expected of the group and, for weekdays or the weekend alone, most of how they differ from it on
+    /// the other days.
+    pub(crate) fn fit(&self, counts: &Counts, days: Weekday, strength: f64) -> Fit {
+        let other = match days {
+            Weekday::Any => None,
+            Weekday::Weekday => Some(Weekday::Weekend),
+            Weekday::Weekend => Some(Weekday::Weekday),
+        };
+        let mut parent = self.hazard[days as usize];
+        if let Some(other) = other {
+            let (acts, offered) = self.read(counts, other);
+            let there = &self.hazard[other as usize];
+            let elsewhere = fit(&acts, &offered, there, strength).hazard;
+            parent = std::array::from_fn(|b| parent[b] * (elsewhere[b] / there[b]).powf(CARRIED));
+        }
+        let (acts, offered) = self.read(counts, days);
+        fit(&acts, &offered, &parent, strength)
     }
 
     /// Acts and exposure of a class of days, of this group or a part of it. Without sends each hour is taken to offer
@@ -100,7 +118,7 @@ impl Group {
             return (acts, [acts.iter().sum::<f64>(); 24]);
         }
         let more = self.repeat_hours * first.iter().sum::<f64>() / 24.0;
-        (acts, exposure(&hours(&counts.sent, days), &hours(&counts.spent, days)).map(|hours| hours + more))
+        (acts, exposure(counts, days).map(|hours| hours + more))
     }
 
     /// Whether its profile is worth a recommendation.

@@ -21,7 +21,10 @@ pub(crate) fn of(window: &Window, group: &Group) -> Vec<String> {
             ));
         }
         level => {
-            said.push(format!("too few acts of their own: {about} is the best time of {}", people(level)));
+            said.push(format!(
+                "{about} is the best time of {}, and their own acts say nothing else",
+                people(level)
+            ));
             said.push(format!(
                 "{percent:.0} % sure that it beats {reference:02}:00, the sender's usual hour"
             ));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Hours;
 use crate::counts::{Counts, Weekday};
-use crate::group::{Fit, Group, Level, fit};
+use crate::group::{Fit, Group, Level};
 use crate::model::{
     CONFIDENCE_MIN, CONFIDENCE_STRENGTH, JOIN_SHARE, OVERDISPERSION, PESSIMISM, RECIPIENT_ACTS_MIN,
     RECIPIENT_STRENGTH, WINDOW_HOURS_MAX, WINDOWS_MAX, first_hour,
@@ -26,7 +26,7 @@ pub struct Window {
     pub time_zone: String,
     /// Probability that a mail sent in the window is opened within an hour. None where sends are not known.
     pub p_open_1h: Option<f64>,
-    /// Opens within an hour over those that the sender's usual hours give; without sends, over a day's mean.
+    /// Opens within an hour over those that the sender's usual hours give.
     pub lift: f64,
     /// Probability that the window beats the best hour of the next wider group; for a window that is the group's
     /// own, that it beats the sender's usual hour, for this person.
@@ -133,16 +133,15 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
         return Err(Refused::AllQuiet);
     }
     let days = options.weekday as usize;
-    let (acts, offered) = nearest.read(person.counts, options.weekday);
-    let own = fit(&acts, &offered, &nearest.hazard[days], RECIPIENT_STRENGTH);
+    let own = nearest.fit(person.counts, options.weekday, RECIPIENT_STRENGTH);
     let soon = soon(&own.hazard);
     let score: Hours =
         std::array::from_fn(|h| soon[h] * (-PESSIMISM / (RECIPIENT_STRENGTH + own.observed[h]).sqrt()).exp());
     let group_soon = self::soon(&nearest.hazard[days]);
     let peak = best(&score, &allowed);
     let group_peak = best(&group_soon, &allowed);
-    let enough = acts.iter().sum::<f64>() >= RECIPIENT_ACTS_MIN;
-    let sure = enough && beats(&own, &soon, peak, group_peak) >= CONFIDENCE_MIN;
+    let sure = person.counts.acts_total() >= RECIPIENT_ACTS_MIN
+        && beats(&own, &soon, peak, group_peak) >= CONFIDENCE_MIN;
     let (level, ground, reference) = if sure && peak != group_peak {
         (Level::Recipient, score, group_peak)
     } else {

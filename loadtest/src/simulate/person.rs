@@ -10,7 +10,7 @@ use super::world::{Shared, WEEKEND_SHARE, World};
 
 /// Where people live: zone, country, weight, and the zones taken for it by mistake. None is in the EU, the EEA or the
 /// UK: there is no send time for people there.
-const PLACES: [(&str, &str, f64, [&str; 2]); 10] = [
+pub(super) const PLACES: [(&str, &str, f64, [&str; 2]); 10] = [
     ("America/New_York", "US", 0.30, ["America/Chicago", "America/Denver"]),
     ("America/Chicago", "US", 0.15, ["America/New_York", "America/Los_Angeles"]),
     ("America/Denver", "US", 0.05, ["America/Los_Angeles", "America/Chicago"]),
