@@ -6,9 +6,11 @@
 //! its strings and is what the edge writes and the consumer reads, because it allocates nothing. A property
 //! test holds the two to the same bytes.
 
+mod imported;
 mod partition;
 mod wire;
 
+pub use imported::{IMPORTED_FROM, imported_id, is_numbered};
 pub use partition::{partition, recipient_of};
 pub use wire::{Batch, DecodeError, Event, mark_replay};
 

@@ -3,6 +3,7 @@
 mod assets;
 mod dead_letters;
 mod doctor;
+mod inlet;
 mod keys;
 mod layers;
 mod ledger;

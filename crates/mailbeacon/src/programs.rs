@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::inlet;
 use crate::process::Process;
 use crate::settings::{Settings, SyncMode};
 
@@ -94,12 +95,12 @@ pub fn open_journals(settings: &Settings) -> anyhow::Result<Journals> {
     Ok(journals)
 }
 
-/// The largest that the journal of replayed letters may become: some times the file of dead letters.
+/// The largest that the journal of what comes in from elsewhere may become.
 const REPLAYS_BYTES_MAX: u64 = 1 << 30;
 const REPLAYS_SEGMENT_BYTES: u64 = 4 << 20;
 
-/// Opens the embedded form's journal of replayed letters: `dead-letters replay` appends, `up` reads.
-pub fn open_replays(settings: &Settings) -> Result<(Log, Reader), journal::JournalError> {
+/// Opens the embedded form's journal of what comes in from elsewhere.
+fn open_replays(settings: &Settings) -> Result<(Log, Reader), journal::JournalError> {
     journal::open(journal::Options {
         segment_bytes: REPLAYS_SEGMENT_BYTES,
         bytes_max: REPLAYS_BYTES_MAX,
@@ -170,8 +171,14 @@ pub fn start_consumer(
             Box::new(KafkaSource::new(&settings.kafka(), &config.group, &config.instance, first_start)?)
         }
         Origin::Journal(readers) => {
-            // Only `dead-letters replay` appends, and only while this does not run.
-            let (_, replays) = open_replays(settings)?;
+            let (log, replays) = open_replays(settings)?;
+            let (dir, stop) = (inlet::directory(settings), ended.clone());
+            // Ends with the consumer, which reads what this writes.
+            std::thread::Builder::new().name("inlet".to_owned()).spawn(move || {
+                if let Err(cause) = inlet::take(&dir, &log, &stop) {
+                    warn!(%cause, "events from elsewhere are not taken in any more");
+                }
+            })?;
             let source = JournalSource::new(readers, settings.dead_letters_file(), runtime.clone());
             Box::new(source.with_replays(replays))
         }

@@ -1,31 +1,18 @@
 //! `dead-letters replay`: what can be read now goes back on the path.
 //!
-//! Each event is marked as a replay, so that the consumer looks for it in ClickHouse before it stores it: however
-//! often it is put back, it is stored once. Looking here first only saves the way.
-//!
-//! With Kafka they go back on the topic. In the embedded form they go into a journal of their own, which the next
-//! `up` reads.
+//! They come in as all do that come from no request ([`crate::inlet`]), and are stored once. Looking here first only
+//! saves the way.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use event::{Batch, Event};
-use kafka::{Delivery, Producer, SendError};
 
-use super::{Contents, EventId, Keep, Letter, Which};
-use crate::programs;
+use super::{Contents, Keep, Letter, Which};
+use crate::inlet::{BYTES_AT_ONCE, EVENTS_AT_ONCE, EventId, Inlet};
 use crate::settings::Settings;
 use crate::stdout::say;
 
-/// Events that are looked up and sent at a time, and their bytes.
-const EVENTS_AT_ONCE: usize = 1_000;
-const BYTES_AT_ONCE: usize = 8 << 20;
-/// The largest Kafka message, in bytes: as the shipper's.
-const MESSAGE_BYTES_MAX: usize = 512 * 1024;
-/// How long Kafka may take to acknowledge one round.
-const DELIVERY_WAIT: Duration = Duration::from_secs(60);
 /// Letters with something unreadable in them that are named one by one.
 const NAMED_MAX: usize = 100;
 
@@ -77,8 +64,7 @@ struct Replay<'a> {
     settings: &'a Settings,
     keep: &'a Keep,
     dry: bool,
-    producer: Option<(Producer, u32)>,
-    journal: Option<journal::Log>,
+    inlet: Option<Inlet>,
     /// Readable, and not yet put back.
     round: Vec<(EventId, Vec<u8>)>,
     round_bytes: usize,
@@ -98,8 +84,7 @@ impl<'a> Replay<'a> {
             settings,
             keep,
             dry,
-            producer: None,
-            journal: None,
+            inlet: None,
             round: Vec::new(),
             round_bytes: 0,
             can_ask: true,
@@ -154,42 +139,11 @@ impl<'a> Replay<'a> {
         if self.dry || round.is_empty() {
             return Ok(());
         }
-        if let Keep::File(_) = self.keep {
-            return self.append(&round);
-        }
-        let (producer, partitions) = match &self.producer {
-            Some(reached) => reached,
-            None => {
-                let producer = Producer::new(&self.settings.kafka())?;
-                let partitions = producer.partitions()?;
-                self.producer.insert((producer, partitions))
-            }
+        let inlet = match &self.inlet {
+            Some(inlet) => inlet,
+            None => self.inlet.insert(Inlet::open(self.settings)?),
         };
-        produce(producer, &messages(&round, *partitions))
-    }
-
-    /// Puts events into the journal that the next `up` reads.
-    fn append(&mut self, round: &[(EventId, Vec<u8>)]) -> anyhow::Result<()> {
-        let log = match &self.journal {
-            Some(log) => log,
-            None => {
-                let opened = programs::open_replays(self.settings);
-                let (log, _) = opened.context(
-                    "letters of the embedded form are put back while `mailbeacon up` does not run, and taken up at \
-                     its next start",
-                )?;
-                self.journal.insert(log)
-            }
-        };
-        for (_, bytes) in round {
-            let mut marked = bytes.clone();
-            event::mark_replay(&mut marked);
-            log.append(journal::Class::Sent, |_, _, out| Batch::push(out, &marked)).map_err(|why| {
-                anyhow::anyhow!("the journal of replays is full or cannot be written ({why:?})")
-            })?;
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(log.flush()).context("failed to put events back")
+        inlet.put(&round).context("failed to put events back")
     }
 
     fn report(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -218,53 +172,5 @@ impl<'a> Replay<'a> {
             writeln!(out, "  and {} more", left - named.len() as u64)?;
         }
         Ok(())
-    }
-}
-
-/// Messages of one partition each.
-fn messages(round: &[(EventId, Vec<u8>)], partitions: u32) -> Vec<(u32, Vec<u8>)> {
-    let mut filling: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-    let mut full = Vec::new();
-    for ((edge_id, seq), bytes) in round {
-        // Not read from a fixed place as the edge does: who wrote these bytes is not known.
-        let recipient = Event::decode(bytes).map_or(0, |event| event.recipient);
-        let partition = event::partition(recipient, *edge_id, *seq, partitions);
-        let mut marked = bytes.clone();
-        event::mark_replay(&mut marked);
-        let batch = filling.entry(partition).or_default();
-        if !batch.is_empty() && batch.len() + marked.len() > MESSAGE_BYTES_MAX {
-            full.push((partition, std::mem::take(batch)));
-        }
-        Batch::push(batch, &marked);
-    }
-    full.extend(filling);
-    full
-}
-
-/// Returns once all are stored. After an error some may be: putting all back again does no harm.
-fn produce(producer: &Producer, messages: &[(u32, Vec<u8>)]) -> anyhow::Result<()> {
-    let deadline = Instant::now() + DELIVERY_WAIT;
-    let (mut sent, mut left) = (0, messages.len());
-    let mut failed = None;
-    while left > 0 {
-        while let Some((partition, payload)) = messages.get(sent) {
-            match producer.send(*partition, payload, sent as u64) {
-                Ok(()) => sent += 1,
-                Err(SendError::Full) => break,
-                Err(cause) => return Err(cause).context("failed to put events back"),
-            }
-        }
-        let wait = deadline.saturating_duration_since(Instant::now());
-        producer.deliveries(wait, |Delivery { result, .. }| {
-            left -= 1;
-            failed = result.err().or(failed.take());
-        });
-        if left > 0 && wait.is_zero() {
-            bail!("{left} of {} messages not acknowledged in {} s", messages.len(), DELIVERY_WAIT.as_secs());
-        }
-    }
-    match failed {
-        Some(cause) => Err(cause).context("failed to put events back"),
-        None => Ok(()),
     }
 }
