@@ -63,6 +63,11 @@ impl GeoDatabases {
         self.databases.iter().map(|database| &database.file.asset)
     }
 
+    /// A number that no other set of databases in this process has.
+    pub(crate) fn set(&self) -> u64 {
+        self.set
+    }
+
     /// The record of an address, from the first database that has one.
     pub(crate) fn record(&self, address: IpAddr) -> Option<Record<'_>> {
         let address = address.to_canonical();

@@ -3,11 +3,14 @@
 //! A database holds one record for all networks of a place, so that some thousand remembered records answer for
 //! most visits; reading one, finding its zone and the zone's rules is most of the cost of an event.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use jiff::tz::TimeZone;
-use quick_cache::unsync::Cache;
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
 
 use crate::place::{GeoDatabases, Place, RecordId};
 use crate::zone::{self, Country};
@@ -90,24 +93,43 @@ fn rounded(degrees: f32, accuracy_km: u16) -> f32 {
     ((f64::from(degrees) * parts).round() / parts) as f32
 }
 
-/// The remembered records, whichever set of databases they are of: an old set's make room by themselves.
+/// How many addresses one enricher remembers, at some 100 bytes each. Proxies, offices and readers come again.
+const REMEMBERED_ADDRESSES: usize = 16_384;
+
+/// The remembered records, and the addresses that led to them, whichever set of databases they are of: an old set's
+/// make room by themselves.
 pub(crate) struct Spots {
-    cache: Cache<RecordId, Option<Arc<Spot>>>,
+    /// The way to a record leads through up to 128 steps of a tree: half of what a remembered place costs.
+    by_address: Remembered<(u64, IpAddr)>,
+    by_record: Remembered<RecordId>,
+}
+
+type Remembered<K> = Cache<K, Option<Arc<Spot>>, UnitWeighter, RandomState>;
+
+fn remembered<K: Eq + Hash>(items: usize) -> Remembered<K> {
+    Cache::with(items, items as u64, UnitWeighter, RandomState::default(), DefaultLifecycle::default())
 }
 
 impl Spots {
     pub fn new() -> Spots {
-        Spots { cache: Cache::new(REMEMBERED_RECORDS) }
+        Spots { by_address: remembered(REMEMBERED_ADDRESSES), by_record: remembered(REMEMBERED_RECORDS) }
     }
 
     /// Where an address is. A record that cannot be read is no answer.
     pub fn find(&mut self, places: &GeoDatabases, address: IpAddr) -> Option<Arc<Spot>> {
-        let found = places.record(address)?;
-        if let Some(spot) = self.cache.get(&found.id) {
+        let key = (places.set(), address);
+        if let Some(spot) = self.by_address.get(&key) {
             return spot.clone();
         }
-        let spot = found.place().map(|place| Arc::new(Spot::new(place)));
-        self.cache.insert(found.id, spot.clone());
+        let spot = places.record(address).and_then(|found| {
+            if let Some(spot) = self.by_record.get(&found.id) {
+                return spot.clone();
+            }
+            let spot = found.place().map(|place| Arc::new(Spot::new(place)));
+            self.by_record.insert(found.id, spot.clone());
+            spot
+        });
+        self.by_address.insert(key, spot.clone());
         spot
     }
 }
