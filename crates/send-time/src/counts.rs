@@ -1,7 +1,7 @@
 //! What the estimator reads: sums by hour of the local week, which ClickHouse adds up as well as this does.
 
 use crate::Hours;
-use crate::model::SINK_HOURS;
+use crate::model::{SINK_HOURS, VOICE_ACTS};
 
 /// Bins of [`Counts`]: the hours of a weekday, then those of a day of the weekend.
 pub const BINS: usize = 48;
@@ -20,7 +20,7 @@ pub struct Counts {
     pub spent: [f64; BINS],
     /// Answered mails by the hour of the answer: the first act of a person.
     pub acts: [f64; BINS],
-    /// Later acts on an answered mail, see [`crate::evidence::first_and_repeats`].
+    /// Later acts on an answered mail, see [`crate::evidence::repeats`].
     pub repeats: [f64; BINS],
 }
 
@@ -95,6 +95,12 @@ impl Counts {
             self.acts[b] += share * other.acts[b];
             self.repeats[b] += share * other.repeats[b];
         }
+    }
+
+    /// How much a recipient's sums weigh in those of their groups: 1 / (1 + acts / 6). Someone who acts ten times as
+    /// often as others does not have ten times as common a habit.
+    pub fn voice(&self) -> f64 {
+        1.0 / (1.0 + self.acts_total() / VOICE_ACTS)
     }
 
     /// Whether sends are known: without, there is no exposure, only a histogram.

@@ -80,21 +80,20 @@ pub fn visible(machines: Machines, clicks_per_open: f64) -> f64 {
     if machines.prefetched() { clicks_per_open.clamp(CLICKS_PER_OPEN_MIN, 1.0) } else { 1.0 }
 }
 
-/// Which acts on a mail count: the place of the first one, and of the later ones, the repeats. `at_ms` is in order of
-/// time.
+/// Which later acts on a mail count beside its first one, by their place in `at_ms`, which is in order of time.
 ///
 /// A click follows its open in minutes and says nothing new, so a repeat comes an hour or more after the act counted
 /// before it. Of one mail at most [`REPEATS_MAX`] count: some programs fetch again and again by themselves.
-pub fn first_and_repeats(at_ms: &[i64]) -> Option<(usize, Vec<usize>)> {
-    let mut last_ms = *at_ms.first()?;
-    let mut repeats = Vec::new();
+pub fn repeats(at_ms: &[i64]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let Some(mut last_ms) = at_ms.first().copied() else { return found };
     for (place, at_ms) in at_ms.iter().enumerate().skip(1) {
-        if repeats.len() < REPEATS_MAX && at_ms - last_ms >= REPEAT_AFTER_MS {
-            repeats.push(place);
+        if found.len() < REPEATS_MAX && at_ms - last_ms >= REPEAT_AFTER_MS {
+            found.push(place);
             last_ms = *at_ms;
         }
     }
-    Some((0, repeats))
+    found
 }
 
 /// Most repeats that count of one mail.

@@ -31,15 +31,19 @@ pub const PART_STRENGTH_MIN: f64 = 1.0;
 /// See [`PART_STRENGTH_MIN`].
 pub const PART_STRENGTH_MAX: f64 = 100.0;
 
-/// The best strength is this share of what the moments of [`crate::Likeness`] give: they weigh all hours alike, while
-/// only the best ones matter, in which parts differ most.
-pub const LIKENESS_SHARE: f64 = 0.2;
+/// The best strength is about this share of what the moments of [`crate::Likeness`] give: they weigh all hours alike,
+/// while only the best ones matter, in which parts differ most.
+pub const LIKENESS_SHARE: f64 = 0.12;
 
 /// Pairs of expected acts that [`PART_STRENGTH`] counts for: about those of two companies of 25 people.
 pub const LIKENESS_PRIOR: f64 = 2000.0;
 
+/// Acts at which a recipient's voice in their groups is half as loud as their acts, see [`crate::Counts::voice`].
+/// Counting every act alike costs 1 %, and so does hearing everybody at 1.5.
+pub const VOICE_ACTS: f64 = 6.0;
+
 /// How many acts the parent's profile counts for in a recipient's.
-pub const RECIPIENT_STRENGTH: f64 = 0.4;
+pub const RECIPIENT_STRENGTH: f64 = 0.3;
 
 /// How much of the way in which a recipient's weekdays differ from their group's is carried over to their weekend, and
 /// back: the exponent of the quotient.
@@ -49,13 +53,13 @@ pub const CARRIED: f64 = 0.8;
 pub const RATE_STRENGTH: f64 = 2.0;
 
 /// Standard errors taken off before hours are compared: against the winner's curse.
-pub const PESSIMISM: f64 = 0.25;
+pub const PESSIMISM: f64 = 0.1;
 
 /// How many acts each hour is taken to rest on, beside those observed, where the confidence is figured.
 pub const CONFIDENCE_STRENGTH: f64 = 0.5;
 
-/// How much more than Poisson's the acts scatter. With 1 and [`CONFIDENCE_STRENGTH`] what is claimed holds as often.
-pub const OVERDISPERSION: f64 = 1.0;
+/// How much more than Poisson's the acts scatter. With 1.3 and [`CONFIDENCE_STRENGTH`] what is claimed holds as often.
+pub const OVERDISPERSION: f64 = 1.3;
 
 /// Below this confidence the recipient's own window is not given, but their group's.
 pub const CONFIDENCE_MIN: f64 = 0.5;
@@ -70,7 +74,7 @@ pub const GROUP_ACTS_MIN: f64 = 30.0;
 pub const EXPOSURE_MIN: f64 = 1e-3;
 
 /// An hour joins the window beside it when its score is at least this share of the peak's.
-pub const JOIN_SHARE: f64 = 0.97;
+pub const JOIN_SHARE: f64 = 0.99;
 
 /// Widest window.
 pub const WINDOW_HOURS_MAX: usize = 3;

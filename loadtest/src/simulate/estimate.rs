@@ -20,7 +20,7 @@ pub fn all(people: &[Person], known: &[Known], options: &Options) -> Vec<Result<
     let mut zones: BTreeMap<&str, Part> = BTreeMap::new();
     let mut domains: BTreeMap<&str, Part> = BTreeMap::new();
     for (index, own) in counts.iter().enumerate() {
-        everybody.merge(own, 1.0);
+        everybody.merge(own, own.voice());
         zones.entry(zone_of(index)).or_default().add(index, own);
         // Free mail providers are no companies.
         if people[index].company {
@@ -69,7 +69,7 @@ struct Part {
 
 impl Part {
     fn add(&mut self, index: usize, counts: &Counts) {
-        self.counts.merge(counts, 1.0);
+        self.counts.merge(counts, counts.voice());
         self.members.push(index);
     }
 }

@@ -2,7 +2,7 @@
 //! of each event, the first act of a person on each mail.
 
 use jiff::tz::TimeZone;
-use send_time::evidence::{Kind as ActKind, Machines, Seen, act, first_and_repeats, visible};
+use send_time::evidence::{Kind as ActKind, Machines, Seen, act, repeats, visible};
 use send_time::model::decay;
 use send_time::{Act, Counts, Mail, zone};
 
@@ -120,9 +120,8 @@ impl Known {
                 })
                 .collect();
             let times: Vec<i64> = acts.iter().map(|(at_ms, _)| *at_ms).collect();
-            let (first, later) = first_and_repeats(&times).map_or((None, Vec::new()), |(first, later)| {
-                (Some(acts[first].1), later.into_iter().map(|place| acts[place].1).collect())
-            });
+            let first = acts.first().map(|(_, act)| *act);
+            let later: Vec<Act> = repeats(&times).into_iter().map(|place| acts[place].1).collect();
             let visible = visible(self.machines, clicks_per_open);
             counts.add(&Mail { sent: *bin, act: first, repeats: &later, visible, weight: *weight });
         }

