@@ -159,7 +159,13 @@ impl Enricher {
                 let places = self.tables.place.as_deref();
                 self.spot =
                     places.zip(address).and_then(|(places, address)| self.spots.find(places, address));
-                Located::by_address(self.spot.as_deref(), network, judged.verdict, event.received_at_ms)
+                // Only imported visits say where they were themselves.
+                let says = !event.time_zone.is_empty() || !event.country.is_empty();
+                if self.spot.is_none() && says {
+                    Located::by_sender(event)
+                } else {
+                    Located::by_address(self.spot.as_deref(), network, judged.verdict, event.received_at_ms)
+                }
             }
         };
         let device = &agent.device;

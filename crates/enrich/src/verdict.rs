@@ -236,6 +236,8 @@ fn shape(visit: &Visit) -> Option<Found> {
         Role::Compatible => Some((Verdict::Bot, Confidence::Probable, "compatible-agent")),
         // The agent was seen and may not be told: the edge has left the machines out.
         Role::Missing if visit.event.mode == Mode::Date => None,
+        // An edge always tells the method. Without one the event is imported, from a history that kept no agents.
+        Role::Missing if visit.event.method == Method::Unspecified => None,
         Role::Missing if visit.follow => Some((Verdict::Bot, Confidence::Probable, "no-agent")),
         Role::Missing => Some((Verdict::Bot, Confidence::Weak, "no-agent")),
         Role::Unshaped if visit.follow => Some((Verdict::Bot, Confidence::Probable, "not-a-browser")),

@@ -3,6 +3,7 @@
 mod assets;
 mod dead_letters;
 mod doctor;
+mod import;
 mod inlet;
 mod keys;
 mod layers;
@@ -78,6 +79,9 @@ enum Command {
     /// Mint tracked URLs, or instrument a whole message.
     #[command(subcommand)]
     Link(link_command::Command),
+    /// Take in sends and history, as JSON lines.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Args),
     /// When to write to a recipient, or why there is no answer.
     SendTime(send_time::Args),
     /// Hold the rules for people, machines and devices to visits whose answer is known.
@@ -121,6 +125,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Keys(command) => keys::run(&settings.keys.file, command),
         Command::Link(command) => link_command::run(&settings, command),
+        Command::Import(args) => import::run(&settings, args),
         Command::SendTime(args) => send_time::run(&settings, args),
         Command::Verdict(command) => verdict::run(&settings, command),
     }

@@ -181,7 +181,7 @@ fn counters(out: &mut dyn Write, ledger: &Ledger) -> io::Result<()> {
         None | Some(0) => (),
         Some(n) => writeln!(
             out,
-            "  differs by {n}: some started later, events moved meanwhile or came twice (the numbers above decide)"
+            "  differs by {n}: some started later, events moved meanwhile, came twice or were imported (the numbers above decide)"
         )?,
     }
     Ok(())

@@ -8,6 +8,7 @@ mod campaign;
 mod cli;
 mod deploy;
 mod http;
+mod import;
 mod law;
 mod ledger;
 mod outage;
