@@ -96,6 +96,9 @@ pub struct ScoreOptions {
     /// The days that are asked for, and judged.
     #[arg(long, value_enum, default_value_t = Days::Any)]
     pub days: Days,
+    /// Let the estimator see no sends, as where they are not reported: only a histogram is left.
+    #[arg(long, conflicts_with = "recommendations")]
+    pub without_sends: bool,
     /// Judge the estimator with these seeds as well, comma separated.
     #[arg(long, value_delimiter = ',', value_name = "SEEDS", conflicts_with = "recommendations")]
     pub more_seeds: Vec<u64>,
@@ -154,7 +157,7 @@ fn score_one(crowd: &Crowd, asked: &ScoreOptions) -> anyhow::Result<Score> {
     };
     let answers = match &asked.recommendations {
         Some(file) => read(file, &people)?,
-        None => estimate::all(&people, &known, &Options { weekday, quiet: None }),
+        None => estimate::all(&people, &known, asked.without_sends, &Options { weekday, quiet: None }),
     };
     let judged = Judged { name: &crowd.world.name(), world: &world, span: &span, weekday };
     Ok(score::judge(&judged, &people, &known, &answers))

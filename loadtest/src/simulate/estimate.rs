@@ -8,13 +8,24 @@ use super::evidence::Known;
 use super::person::Person;
 
 /// The answer for each person.
-pub fn all(people: &[Person], known: &[Known], options: &Options) -> Vec<Result<Vec<Window>, Refused>> {
+pub fn all(
+    people: &[Person],
+    known: &[Known],
+    without_sends: bool,
+    options: &Options,
+) -> Vec<Result<Vec<Window>, Refused>> {
     let (opened, clicked) = known.iter().fold((0.0, 0.0), |sum, known| {
         let (opened, clicked) = known.opened_and_clicked();
         (sum.0 + opened, sum.1 + clicked)
     });
     let clicks_per_open = if opened > 0.0 { clicked / opened } else { 0.15 };
-    let counts: Vec<Counts> = known.iter().map(|known| known.counts(clicks_per_open)).collect();
+    let mut counts: Vec<Counts> = known.iter().map(|known| known.counts(clicks_per_open)).collect();
+    if without_sends {
+        for own in &mut counts {
+            own.sent.fill(0.0);
+            own.spent.fill(0.0);
+        }
+    }
     let zone_of = |index: usize| known[index].time_zone.as_deref().unwrap_or("");
     let mut everybody = Counts::default();
     let mut zones: BTreeMap<&str, Part> = BTreeMap::new();

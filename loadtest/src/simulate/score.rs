@@ -39,7 +39,7 @@ pub struct Score {
     pub calibration: Vec<Claims>,
     /// Largest difference of claimed and true in a tenth above [`CLAIMED_MIN`], of all levels together.
     pub calibration_off: f64,
-    /// Mean probability of an open within an hour as recommended.
+    /// Mean probability of an open within an hour as recommended; 0 where none was claimed.
     pub claimed_p_open_1h: f64,
     /// What that is in truth.
     pub true_p_open_1h: f64,
@@ -271,7 +271,13 @@ impl fmt::Display for Score {
         }
         writeln!(f, "\n  estimator / most frequent hour  {:.3}", self.over_most_frequent)?;
         writeln!(f, "  estimator / best histogram      {:.3}", self.over_best_histogram)?;
-        writeln!(f, "  P(open<=1h) claimed {:.4}, true {:.4}", self.claimed_p_open_1h, self.true_p_open_1h)?;
+        if self.claimed_p_open_1h > 0.0 {
+            writeln!(
+                f,
+                "  P(open<=1h) claimed {:.4}, true {:.4}",
+                self.claimed_p_open_1h, self.true_p_open_1h
+            )?;
+        }
         let levels: Vec<String> = self.levels.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "  spoke: {}", levels.join(", "))?;
         writeln!(f, "\n  {:<12}{:>10}{:>8}{:>10}{:>10}", "level", "confidence", "count", "claimed", "true")?;

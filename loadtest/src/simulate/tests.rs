@@ -79,6 +79,7 @@ fn the_estimator_beats_the_usual_methods() {
             crowd: crowd(1_500, 42, world),
             recommendations: None,
             days: Days::Any,
+            without_sends: false,
             more_seeds: vec![43],
             json: None,
         };
@@ -108,6 +109,7 @@ fn recommendations_from_elsewhere_are_judged() {
         crowd: crowd(80, 42, WorldName::Real),
         recommendations: Some(file.path().to_owned()),
         days: Days::Any,
+        without_sends: false,
         more_seeds: Vec::new(),
         json: None,
     };
