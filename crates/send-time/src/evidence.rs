@@ -26,8 +26,8 @@ pub enum Kind {
 pub enum Seen {
     /// A person's own device.
     Human,
-    /// A person, through an image proxy that fetches when the mail is shown (Gmail's, Yahoo's). Their caches make
-    /// only the first fetch of a mail tell its time, and only the first act of a mail counts anyway.
+    /// A person, through an image proxy that fetches when the mail is shown (Gmail's, Yahoo's). Their caches hide when
+    /// a mail is opened again, but not when it is opened.
     Proxy,
     /// A person as far as is known: an unknown client.
     Unsure,
