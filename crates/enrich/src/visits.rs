@@ -25,7 +25,8 @@ pub const OFFSETS_MAX: u64 = 20_000;
 pub const TRAPS_MAX: usize = 1_000;
 /// Trap visits older than this many offsets are forgotten.
 pub const TRAP_OFFSETS_MAX: u64 = 1_000_000;
-/// Visits held of one source and message, the latest ones: one that hammers costs no more than this many.
+/// Visits of one recipient's copy by one source that are looked at for a sweep, the latest ones: one that hammers costs
+/// no more than this many. Not of a message: a scanner fetches thousands of its copies at once.
 const VISITS_OF_ONE_MAX: usize = 64;
 
 /// How long a trap taints its source for its message, before and after (Paminga: 15 minutes).
@@ -121,14 +122,18 @@ pub const NOBODY: u64 = 0;
 /// Workspace, message, source.
 type Key = (u32, u64, u64);
 
+fn key(visit: &Visit) -> Key {
+    (visit.workspace, visit.message, visit.source)
+}
+
 /// The latest visits of one part.
 #[derive(Debug, Default)]
 pub struct Visits {
     held: VecDeque<Visit>,
     /// The number of the first one held: numbers go up by one with each.
     first: u64,
-    /// Whose visits have which numbers, in order.
-    of: HashMap<Key, VecDeque<u64>>,
+    /// The numbers of a source's visits to one recipient's copy, in order.
+    of: HashMap<(Key, u64), VecDeque<u64>>,
     /// Offset and key, in order.
     traps: VecDeque<(u64, Key)>,
     /// Times, in the same order.
@@ -142,10 +147,10 @@ impl Visits {
             return None;
         }
         self.forget(visit.offset);
-        let key = (visit.workspace, visit.message, visit.source);
+        let key = key(visit);
         let number = self.first + self.held.len() as u64;
         self.held.push_back(*visit);
-        let of = self.of.entry(key).or_default();
+        let of = self.of.entry((key, visit.recipient)).or_default();
         of.push_back(number);
         if of.len() > VISITS_OF_ONE_MAX {
             of.pop_front();
@@ -175,9 +180,8 @@ impl Visits {
         }
         self.traps.push_back((visit.offset, key));
         self.tainted.entry(key).or_default().push_back(visit.received_at_ms);
-        let first = self.first;
-        for &number in self.of.get(&key).into_iter().flatten() {
-            let earlier = &mut self.held[(number - first) as usize];
+        // All of them, of whatever recipient: traps are rare.
+        for earlier in self.held.iter_mut().filter(|earlier| self::key(earlier) == key) {
             if earlier.received_at_ms.abs_diff(visit.received_at_ms) <= TAINT_MS as u64
                 && earlier.id != visit.id
             {
@@ -189,7 +193,7 @@ impl Visits {
     /// Finds the sweeps that this visit is part of.
     fn sweep(&mut self, key: Key, visit: &Visit, corrections: &mut Vec<Correction>) {
         let first = self.first;
-        let Some(of) = self.of.get(&key) else { return };
+        let Some(of) = self.of.get(&(key, visit.recipient)) else { return };
         // Without a recipient, two people in one office may be one source.
         if visit.recipient == 0 || of.len() < 3 {
             return;
@@ -198,7 +202,6 @@ impl Visits {
         let mut near: Vec<(i64, usize)> = of
             .iter()
             .map(|number| (number - first) as usize)
-            .filter(|&index| self.held[index].recipient == visit.recipient)
             .map(|index| (self.held[index].received_at_ms, index))
             .filter(|(at, _)| at.abs_diff(visit.received_at_ms) <= longest_ms as u64)
             .collect();
@@ -232,7 +235,7 @@ impl Visits {
         while let Some(oldest) = self.held.front()
             && (self.held.len() >= VISITS_MAX || oldest.offset.saturating_add(OFFSETS_MAX) <= offset)
         {
-            let key = (oldest.workspace, oldest.message, oldest.source);
+            let key = (key(oldest), oldest.recipient);
             if let Some(of) = self.of.get_mut(&key) {
                 if of.front() == Some(&self.first) {
                     of.pop_front();

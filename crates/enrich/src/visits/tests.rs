@@ -62,6 +62,17 @@ fn three_links_in_seconds_are_a_sweep_and_the_first_two_are_corrected() {
 }
 
 #[test]
+fn a_scanner_that_takes_many_copies_at_once_is_found_in_each() {
+    // A hundred copies of one message, turn by turn, from one source.
+    let step = |n: u64, copy: u64| {
+        let visit = if n == 0 { open(0, n as i64) } else { click(0, n as u32, n as i64) };
+        Visit { id: (1, n * 100 + copy), offset: n * 100 + copy, recipient: copy + 1, ..visit }
+    };
+    let visits: Vec<Visit> = (0..4).flat_map(|n| (0..100).map(move |copy| step(n, copy))).collect();
+    assert!(in_the_end(&visits).values().all(|verdict| *verdict == SWEEP));
+}
+
+#[test]
 fn a_person_who_reads_is_no_sweep() {
     // Slowly; the same link again and again; two links; as many people in one office; two messages.
     assert!(
