@@ -53,6 +53,11 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     let data = fs::canonicalize(&args.data)?;
     let _alone = lock(&data)?;
     at_home(&mut settings, &data)?;
+    if args.kafka.is_none() && settings.edge.workers == 0 {
+        // Sweeps are found among the visits of one part, and here a worker's journal is a part: with several of them a
+        // scanner's visits to one recipient are spread. Kafka's parts are by recipient.
+        settings.edge.workers = 1;
+    }
     settings.consumer()?;
     let cache = Cache::default_dir()?;
     let helper = std::env::current_exe().context("failed to find the program itself")?;
