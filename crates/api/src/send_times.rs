@@ -1,0 +1,142 @@
+//! `GET /v1/recipients/{recipient}/send-time` and `POST /v1/send-times`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::body::Parsed;
+use crate::fault::{Fault, Unavailable};
+use crate::guard::Workspace;
+use crate::serve::Api;
+
+/// The most recipients that may be asked about in one request.
+pub const RECIPIENTS_MAX: usize = 100;
+
+/// Recommends for recipients of a workspace, by their keys, in their order.
+pub type Ask = Box<dyn Fn(u32, Vec<u64>) -> Asked + std::marker::Send + Sync>;
+/// The answer to come.
+pub type Asked = Pin<Box<dyn Future<Output = Result<Vec<Advice>, Unavailable>> + std::marker::Send>>;
+
+/// What is known of the best time to write to a recipient.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Advice {
+    /// Windows of the recipient's local day, the best first. None when refused.
+    pub windows: Vec<Window>,
+    /// Why nothing is recommended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// Why nothing is recommended.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Refused {
+    /// One word: eu, region_unknown, not_enough_events, unknown_recipient.
+    pub reason: &'static str,
+    /// For people.
+    pub message: &'static str,
+}
+
+/// A window of the local day.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Window {
+    /// First hour, 0 to 23.
+    pub start_hour: u8,
+    /// The hour after the last one, 0 to 23; not above `start_hour` when the window passes midnight.
+    pub end_hour: u8,
+    /// IANA time zone of both.
+    pub time_zone: String,
+    /// Whose habit spoke.
+    pub level: Level,
+    /// Expected activity in the best hour over that in the workspace's best hour, for this recipient.
+    pub lift: f64,
+    /// Probability that the recipient's best hour beats the workspace's best hour.
+    pub confidence: f64,
+    /// Events of the recipient around the best hour, older ones weighing less.
+    pub observed: f64,
+    /// Events to expect there of a recipient like the others of the workspace.
+    pub expected: f64,
+    /// Events of the recipient in all.
+    pub events: u64,
+}
+
+/// Whose habit a window follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The recipient's own.
+    Recipient,
+    /// All recipients' of the workspace: the recipient's own is not sure enough.
+    Workspace,
+}
+
+/// A recipient's.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SendTime {
+    /// As it was asked about.
+    recipient: String,
+    #[serde(flatten)]
+    advice: Advice,
+}
+
+/// When to write to a recipient, or why there is no answer. Never for people in the EU, the EEA or the UK.
+#[utoipa::path(get, path = "/v1/recipients/{recipient}/send-time", operation_id = "send_time",
+    params(("recipient" = String, Path, description = "The recipient, as you name it when you mint links")),
+    responses((status = 200, description = "Windows, or the reason why there are none", body = SendTime)))]
+pub(crate) async fn one(
+    State(api): State<Arc<Api>>,
+    Extension(Workspace(workspace)): Extension<Workspace>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<SendTime>, Fault> {
+    let Path(recipient) = path.map_err(|_| Fault::field("recipient", "expected UTF-8"))?;
+    let mut all = ask(&api, workspace, vec![recipient]).await?;
+    Ok(Json(all.pop().ok_or(Unavailable)?))
+}
+
+/// Recipients to ask about.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SendTimesRequest {
+    /// As you name them when you mint links.
+    #[schema(min_items = 1, max_items = 100)]
+    recipients: Vec<String>,
+}
+
+/// In the order of the request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SendTimesAnswer {
+    send_times: Vec<SendTime>,
+}
+
+/// When to write to each of several recipients, or why there is no answer.
+#[utoipa::path(post, path = "/v1/send-times", operation_id = "send_times", request_body = SendTimesRequest,
+    responses((status = 200, description = "One for each recipient, in their order", body = SendTimesAnswer)))]
+pub(crate) async fn many(
+    State(api): State<Arc<Api>>,
+    Extension(Workspace(workspace)): Extension<Workspace>,
+    Parsed(request): Parsed<SendTimesRequest>,
+) -> Result<Json<SendTimesAnswer>, Fault> {
+    let recipients = request.recipients;
+    if recipients.is_empty() || recipients.len() > RECIPIENTS_MAX {
+        return Err(Fault::field("recipients", format!("expected 1 to {RECIPIENTS_MAX}")));
+    }
+    if let Some(at) = recipients.iter().position(String::is_empty) {
+        return Err(Fault::field(format!("recipients[{at}]"), "is empty"));
+    }
+    Ok(Json(SendTimesAnswer { send_times: ask(&api, workspace, recipients).await? }))
+}
+
+async fn ask(api: &Api, workspace: u32, recipients: Vec<String>) -> Result<Vec<SendTime>, Fault> {
+    let keys = api.backing.keys.load_full();
+    let hashes = recipients.iter().map(|recipient| keys.recipient(workspace, recipient)).collect();
+    let all = (api.backing.ask)(workspace, hashes).await?;
+    if all.len() != recipients.len() {
+        return Err(Unavailable.into());
+    }
+    let one = |(recipient, advice)| SendTime { recipient, advice };
+    Ok(recipients.into_iter().zip(all).map(one).collect())
+}
