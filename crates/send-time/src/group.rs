@@ -1,5 +1,7 @@
 //! The habits of many people together, which is what is known of someone before they act.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Hours;
@@ -145,10 +147,11 @@ pub struct Likeness {
 
 impl Likeness {
     /// Adds the people of one part of a group, each with the group that their zone makes them part of.
-    pub fn add<'a>(&mut self, members: impl IntoIterator<Item = (&'a Group, &'a Counts)>) {
+    pub fn add<'a, C: Borrow<Counts>>(&mut self, members: impl IntoIterator<Item = (&'a Group, C)>) {
         let (mut excess, mut excess_squared) = ([0.0; 24], [0.0; 24]);
         let (mut expected, mut expected_squared) = ([0.0; 24], [0.0; 24]);
         for (parent, counts) in members {
+            let counts = counts.borrow();
             let (acts, offered) = parent.read(counts, Weekday::Any);
             let own = fit(&acts, &offered, &parent.hazard[Weekday::Any as usize], 1.0);
             for b in 0..24 {

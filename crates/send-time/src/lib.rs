@@ -21,7 +21,7 @@ pub mod zone;
 
 pub use counts::{Act, Counts, Mail, Weekday};
 pub use group::{Group, Level, Likeness};
-pub use recommend::{Options, Person, Refused, Region, Window, recommend};
+pub use recommend::{Options, Person, Refused, Region, Window, by_hour, recommend};
 
 /// A value for each hour of the local day.
 pub type Hours = [f64; 24];

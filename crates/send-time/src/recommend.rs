@@ -176,6 +176,14 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
     Ok(windows.collect())
 }
 
+/// The probability that a mail sent in each hour of such days is opened within an hour, as [`recommend`] figures it;
+/// where sends are not known only how the hours compare. None for whom there is no recommendation.
+pub fn by_hour(person: &Person<'_>, weekday: Weekday) -> Option<Hours> {
+    let nearest = person.groups.last().filter(|_| person.region == Region::Allowed)?;
+    let own = nearest.fit(person.counts, weekday, RECIPIENT_STRENGTH);
+    Some(soon(&own.hazard).map(|hazard| -(-hazard).exp_m1()))
+}
+
 /// The cumulated hazard of the hour after a send whose minute is drawn evenly within each hour.
 fn soon(hazard: &Hours) -> Hours {
     let [own, next] = first_hour();

@@ -25,7 +25,7 @@ pub use known::KnownId;
 pub use past::PastVisit;
 pub use query::{QUERY_BYTES_MAX, Range};
 pub use schema::{Applied, SchemaState, ServerSchema};
-pub use send_times::{Level, Refusal, SendTimes, Window};
+pub use send_times::{Engagement, Engagements, Level, Refusal, RefusedRecipients, SendTimes, Window};
 pub use views::{Drift, Traces};
 
 use tokio::sync::OnceCell;

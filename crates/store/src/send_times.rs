@@ -1,4 +1,8 @@
-//! Reading `recommended_send_times`, where the formulas are.
+//! Reading `recommended_send_times`, where the formulas are, and what the estimator reads.
+
+mod engagement;
+
+pub use engagement::{Engagement, Engagements, RefusedRecipients};
 
 use crate::{Store, StoreError};
 

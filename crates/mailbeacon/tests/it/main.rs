@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod api;
 mod assets;
 mod browser;
 mod campaign;
@@ -17,6 +18,7 @@ mod program;
 mod put_back;
 mod questions;
 mod rerun;
+mod send_time;
 mod services;
 mod up;
 mod verdict;

@@ -101,7 +101,7 @@ fn send_time_answers_with_a_window_or_with_the_reason() {
     let opens = |recipient: u64, count: u32, hour: u32, zone: &str, region: &str| {
         testkit::query(&format!(
             "INSERT INTO {}.events (workspace, message, recipient, received_at, kind, mode, verdict, time_zone, \
-             region_class, local_hour, local_weekday, edge_id, seq) SELECT 1, 1, {recipient}, now() - INTERVAL number \
+             region_class, local_hour, local_weekday, edge_id, seq) SELECT 1, number + 1, {recipient}, now() - INTERVAL number \
              DAY, 'open', 'full', 'human', '{zone}', '{region}', {hour}, number % 7 + 1, {recipient}, number + 1 \
              FROM numbers({count})",
             servers.database
@@ -109,24 +109,26 @@ fn send_time_answers_with_a_window_or_with_the_reason() {
     };
     // A workspace of morning readers, and one who reads in the evening.
     (1..=20).for_each(|recipient| opens(recipient, 10, 9, "America/Chicago", "other"));
-    opens(keys.recipient(1, "ann"), 30, 20, "America/New_York", "other");
+    opens(keys.recipient(1, "ann"), 30, 20, "America/Chicago", "other");
     opens(keys.recipient(1, "dirk"), 30, 20, "Europe/Berlin", "eu");
     opens(keys.recipient(1, "una"), 30, 20, "", "unknown");
-    opens(keys.recipient(1, "new"), 2, 20, "America/New_York", "other");
+    opens(keys.recipient(1, "new"), 1, 9, "America/Chicago", "other");
 
     let ask = |recipient: &str| says(dir, &servers.args(&[], &["send-time", recipient]));
     let ann = ask("ann");
     let window = ann.lines().next().unwrap();
     let (hours, zone) = window.split_once(' ').unwrap();
     let (start, end) = hours.split_once('-').unwrap();
-    assert!(start <= "20:00" && end >= "21:00" && zone == "America/New_York", "{ann}");
-    assert!(ann.contains("the recipient's own habit"), "{ann}");
-    for (recipient, reason) in [
-        ("dirk", "(eu)"),
-        ("una", "(region_unknown)"),
-        ("new", "(not_enough_events)"),
-        ("nobody", "(unknown_recipient)"),
-    ] {
+    assert!(start <= "20:00" && end >= "21:00" && zone == "America/Chicago", "{ann}");
+    assert!(ann.contains("the recipient's own") && ann.contains("sends are not known"), "{ann}");
+    let new = ask("new");
+    assert!(
+        new.starts_with("09:00-10:00 America/Chicago") && new.contains("that of all recipients"),
+        "{new}"
+    );
+    for (recipient, reason) in
+        [("dirk", "(eu)"), ("una", "(region_unknown)"), ("nobody", "(unknown_recipient)")]
+    {
         let answer = ask(recipient);
         assert!(answer.contains(reason) && !answer.contains(":00"), "{recipient}: {answer}");
     }
