@@ -2,11 +2,12 @@
 //!
 //! Each line is an event on the usual path, named by what it says: the same line twice is one event.
 
-mod line;
+pub mod line;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -57,7 +58,7 @@ const SHOW_EVERY: Duration = Duration::from_secs(2);
 
 /// Imports.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
-    let keys = settings.keys()?;
+    let keys = Arc::new(settings.keys()?);
     let mut import = Import {
         teller: Teller::new(keys, args.workspace, jiff::Timestamp::now().as_millisecond()),
         inlet: Inlet::open(settings)?,
@@ -131,7 +132,7 @@ impl Import<'_> {
                     self.round.push((id, bytes));
                     self.events += 1;
                 }
-                Err(why) => self.rejected.take(name, number, &why, text)?,
+                Err(why) => self.rejected.take(name, number, &why.to_string(), text)?,
             }
             if self.round.len() >= EVENTS_AT_ONCE || self.round_bytes >= BYTES_AT_ONCE {
                 self.flush()?;

@@ -1,5 +1,6 @@
 //! Mailbeacon: the one binary.
 
+mod api;
 mod assets;
 mod dead_letters;
 mod doctor;
@@ -58,6 +59,9 @@ enum Command {
     Edge,
     /// Take events from Kafka and write them to ClickHouse.
     Consume,
+    /// Answer sending applications over HTTP: links, messages, sends, send times. Or make a key for one.
+    #[command(after_help = api::EXAMPLES)]
+    Api(api::Args),
     /// Create or update topics and tables, and say what was done.
     Migrate,
     /// Check the configuration and everything it points at, and say what is wrong.
@@ -114,6 +118,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Up(args) => up::run(settings, args),
         Command::Edge => run_edge(&settings),
         Command::Consume => run_consumer(&settings),
+        Command::Api(args) => api::run(&settings, args),
         Command::Migrate => migrate::run(&settings),
         Command::Doctor => doctor::run(&settings),
         Command::Assets(args) => assets::run(&settings, args),

@@ -29,6 +29,7 @@ pub struct Settings {
     pub networks: Networks,
     pub keys: Keys,
     pub site: Site,
+    pub api: api::Config,
     pub admin: Admin,
     pub log: Log,
 }
@@ -292,6 +293,7 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         self.edge.check()?;
         self.consumer.check()?;
+        self.api.check()?;
         let check = SettingError::check;
         check("journal.segment_bytes", self.journal.segment_bytes, 1 << 20..=1 << 30)?;
         check("journal.bytes_max", self.journal.bytes_max, 16 << 20..=1 << 44)?;

@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::process::Process;
 use crate::programs::{self, Origin, Program};
 use crate::settings::{Settings, read_keys};
-use crate::{keys, migrate};
+use crate::{api, keys, migrate};
 
 /// A public address for the printed examples: it stands in the place data of every source.
 const EXAMPLE_ADDRESS: &str = "81.2.69.160";
@@ -62,8 +62,9 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     let cache = Cache::default_dir()?;
     let helper = std::env::current_exe().context("failed to find the program itself")?;
 
-    let parts: &[&'static str] = &["edge", "journal", "consumer"];
-    let process = Process::start(&settings, parts, &[edge::METRICS, consumer::METRICS])?;
+    let parts: &[&'static str] = &["edge", "journal", "consumer", "api"];
+    let process = Process::start(&settings, parts, &[edge::METRICS, consumer::METRICS, ::api::METRICS])?;
+    let api_listener = bind_api(&mut settings)?;
     let listeners = programs::bind(&settings)?;
     settings.edge.listen = listeners[0].local_addr()?;
     settings.admin.listen = process.admin;
@@ -134,6 +135,8 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     } else {
         Origin::Journal(journals.readers)
     };
+    // Finished in this order: the API's sends are safe before the consumer ends.
+    running.push(api::start(&settings, &process, &ended, store.clone(), api_listener)?);
     running.push(programs::start_consumer(&settings, &process, &ended, store, tables, origin)?);
     let found = leave_settings(&settings, &data)?;
     greet(&settings, with_kafka, &found)?;
@@ -167,6 +170,20 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// The API's usual port; another when this one is taken, such as by an `up` on another directory.
+fn bind_api(settings: &mut Settings) -> anyhow::Result<TcpListener> {
+    let is_ours_to_choose = settings.api.listen == Settings::default().api.listen;
+    let listener = api::bind(settings).or_else(|cause| match is_ours_to_choose {
+        true => {
+            settings.api.listen.set_port(0);
+            api::bind(settings)
+        }
+        false => Err(cause),
+    })?;
+    settings.api.listen = listener.local_addr()?;
+    Ok(listener)
+}
+
 fn free(port: u16) -> Option<u16> {
     TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
 }
@@ -182,6 +199,10 @@ fn at_home(settings: &mut Settings, data: &Path) -> anyhow::Result<()> {
         if !settings.keys.file.exists() {
             keys::create(&settings.keys.file)?;
         }
+    }
+    if settings.api.keys_file == untouched.api.keys_file {
+        settings.api.keys_file = data.join("api-keys.toml");
+        api::create_access(&settings.api.keys_file)?;
     }
     if settings.edge.listen == untouched.edge.listen {
         settings.edge.listen = "127.0.0.1:8080".parse().expect("an address");
@@ -246,6 +267,7 @@ fn greet(settings: &Settings, with_kafka: bool, found: &Path) -> anyhow::Result<
     println!(
         "\nMailbeacon is up{}.\n\
          \x20 edge        {}\n\
+         \x20 api         http://{}  /openapi.json\n\
          \x20 admin       http://{}/metrics  /healthz  /readyz\n\
          \x20 clickhouse  {clickhouse}  database {database}\n\
          {}\
@@ -261,6 +283,7 @@ fn greet(settings: &Settings, with_kafka: bool, found: &Path) -> anyhow::Result<
          Ctrl-C drains and ends; the same command goes on from where it was.\n",
         if with_kafka { ", with Kafka" } else { "" },
         settings.site.base_url,
+        settings.api.listen,
         settings.admin.listen,
         if with_kafka {
             format!("  kafka       {}  topic {}\n", settings.kafka.brokers, settings.kafka.topic)

@@ -1,7 +1,9 @@
 //! One line, and the event that it tells.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use event::{Event, Kind, Mode, Region, limits};
 use link::Keys;
@@ -56,32 +58,57 @@ const KEPT_MS: i64 = 25 * 30 * 86_400_000;
 /// How far ahead of our clock another's may be, in ms.
 const AHEAD_MS: i64 = 86_400_000;
 
+/// What is wrong with a line, without what may not be shown of it.
+#[derive(Debug)]
+pub enum Wrong {
+    /// It is no line at all.
+    Line(String),
+    /// A field cannot be.
+    Field {
+        name: &'static str,
+        /// What it is, with a space before it, where that may be shown to whoever has the line.
+        found: String,
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Line(why) => f.write_str(why),
+            Wrong::Field { name, found, expected } => write!(f, "{name}{found}: expected {expected}"),
+        }
+    }
+}
+
 /// Makes events of lines.
 pub struct Teller {
-    keys: Keys,
+    keys: Arc<Keys>,
     workspace: u32,
     now_ms: i64,
 }
 
 impl Teller {
     /// For a workspace's lines, read at this time.
-    pub fn new(keys: Keys, workspace: u32, now_ms: i64) -> Self {
+    pub fn new(keys: Arc<Keys>, workspace: u32, now_ms: i64) -> Self {
         Teller { keys, workspace, now_ms }
     }
 
-    /// The event of a line, with its name; or what is wrong with the line, without what may not be shown of it.
-    pub fn event(&self, text: &str) -> Result<(EventId, Vec<u8>), String> {
-        let line: Line = serde_json::from_str(text).map_err(|cause| unreadable(&cause))?;
+    /// The event of a line, with its name; or what is wrong with the line.
+    pub fn event(&self, text: &str) -> Result<(EventId, Vec<u8>), Wrong> {
+        let line: Line = serde_json::from_str(text).map_err(|cause| Wrong::Line(unreadable(&cause)))?;
+        let wrong = |name, found, expected| Err(Wrong::Field { name, found, expected });
         let at_ms = line.time.as_millisecond();
         if !(self.now_ms - KEPT_MS..=self.now_ms + AHEAD_MS).contains(&at_ms) {
-            return Err(format!(
-                "time {}: expected one of the last 25 months, which is how long events are kept",
-                line.time
-            ));
+            return wrong(
+                "time",
+                format!(" {}", line.time),
+                "one of the last 25 months, which is how long events are kept",
+            );
         }
         for (name, value) in [("recipient", &line.recipient), ("message", &line.message)] {
             if value.is_empty() {
-                return Err(format!("{name} is empty"));
+                return wrong(name, " is empty".to_owned(), "a name");
             }
         }
         let address = match line.address.as_deref() {
@@ -89,19 +116,16 @@ impl Teller {
             Some(text) => match text.parse() {
                 Ok(IpAddr::V4(v4)) => v4.octets().to_vec(),
                 Ok(IpAddr::V6(v6)) => v6.octets().to_vec(),
-                Err(_) => return Err("address: expected an IP address".to_owned()),
+                Err(_) => return wrong("address", String::new(), "an IP address"),
             },
         };
         if !line.time_zone.is_empty() && jiff::tz::TimeZone::get(&line.time_zone).is_err() {
-            return Err(format!(
-                "time_zone {:?}: expected an IANA name such as Europe/Paris",
-                line.time_zone
-            ));
+            return wrong("time_zone", format!(" {:?}", line.time_zone), "an IANA name such as Europe/Paris");
         }
         let country = line.country.to_ascii_uppercase();
         let is_code = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
         if !(country.is_empty() || is_code) {
-            return Err(format!("country {:?}: expected a code of two letters such as US", line.country));
+            return wrong("country", format!(" {:?}", line.country), "a code of two letters such as US");
         }
         let (number, target) = match &line.link {
             None => (0, ""),
@@ -195,7 +219,7 @@ mod tests {
 
     fn teller() -> Teller {
         static RING: std::sync::LazyLock<String> = std::sync::LazyLock::new(Keys::generate);
-        Teller::new(Keys::from_toml(&RING).unwrap(), 1, NOW_MS)
+        Teller::new(Arc::new(Keys::from_toml(&RING).unwrap()), 1, NOW_MS)
     }
 
     fn line(more: &str) -> String {
@@ -256,7 +280,7 @@ mod tests {
             (line(r#", "time_zone": "Mars/Crater""#), "IANA"),
             (line(r#", "country": "USA""#), "two letters"),
         ] {
-            let why = teller().event(&text).unwrap_err();
+            let why = teller().event(&text).unwrap_err().to_string();
             assert!(why.contains(said) && !why.contains("ann@") && !why.contains("203."), "{text}: {why}");
         }
     }
