@@ -46,7 +46,9 @@ impl Bench {
             admins.iter().map(|line| format!("http://{}", value(line, "admin"))).collect();
         let urls = urls.iter().flat_map(|url| ["--metrics", url]);
         let args: Vec<&str> = ["ledger"].into_iter().chain(urls).chain(more.iter().copied()).collect();
-        let output = command(self.dir(), &self.servers.args(&[], &args)).output().unwrap();
+        // Whatever listens on the usual port of this machine is none of theirs.
+        let nobody = ["admin.listen=127.0.0.1:1"];
+        let output = command(self.dir(), &self.servers.args(&nobody, &args)).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(said).unwrap())
     }
@@ -272,6 +274,5 @@ fn letters_of_the_embedded_form_are_read_from_their_file() {
         said.lines().find_map(|line| line.split(' ').next().filter(|id| id.starts_with("0-3-"))).unwrap();
     let shown = list(&["show", id]);
     assert!(shown.contains("2 copies") && shown.contains("seq") && shown.contains("no kind"), "{shown}");
-    assert!(refused(&["replay", "--all"]).contains("embedded"));
     assert!(list(&["replay", "--all", "--dry-run"]).contains("2 letters hold something that cannot be read"));
 }
