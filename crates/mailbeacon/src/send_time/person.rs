@@ -13,11 +13,13 @@ const HOUR_MS: f64 = 3_600_000.0;
 
 /// Kinds of events, as [`Engagement::kind`] has them.
 const SENT: u8 = 1;
+const OPEN: u8 = 2;
 /// Verdicts, as [`Engagement::verdict`] has them.
 const HUMAN: u8 = 1;
 const PROXY: u8 = 2;
 const PREFETCH: u8 = 3;
 const SCANNER: u8 = 4;
+const BOT: u8 = 5;
 
 /// What is known of a recipient.
 pub struct Person {
@@ -42,7 +44,7 @@ impl Person {
     /// known has no exposure to be held against, and says nothing.
     pub fn of(events: &[Engagement], at_ms: i64, sends_are_told: bool) -> Option<Person> {
         let weight = |then_ms: i64| decay((at_ms - then_ms) as f64 / DAY_MS);
-        let machines = Machines { prefetches: verdicts(events, PREFETCH), scans: verdicts(events, SCANNER) };
+        let machines = machines(events);
         let time_zone = home(events, weight);
         let clock = time_zone.as_deref().and_then(zone::rules);
         // A proxy's place is not the person's.
@@ -52,9 +54,10 @@ impl Person {
             }
             _ => zone::local_bin(event.at_ms, clock.as_ref()?),
         };
-        let (mails, opened, clicked) = Mails::of(events, &machines);
+        let mails = Told::all(events);
+        let (opened, clicked) = opened_and_clicked(&mails, machines);
         let mut counts = Counts::default();
-        for mail in &mails.in_order {
+        for mail in &mails {
             let Some(first_ms) = mail.sent.map(|sent| sent.at_ms).or(mail.acts.first().map(|e| e.at_ms))
             else {
                 continue;
@@ -109,7 +112,7 @@ pub fn seen_share(mut counts: Counts, machines: Machines, clicks_per_open: f64) 
 /// A person's act, if it is one.
 fn person(event: &Engagement) -> Option<(Kind, Seen)> {
     let kind = match event.kind {
-        2 => Kind::Open,
+        OPEN => Kind::Open,
         3 => Kind::Click,
         4 => Kind::Download,
         _ => return None,
@@ -122,8 +125,18 @@ fn person(event: &Engagement) -> Option<(Kind, Seen)> {
     }
 }
 
-fn verdicts(events: &[Engagement], verdict: u8) -> u64 {
-    events.iter().filter(|event| event.kind > SENT && event.verdict == verdict).count() as u64
+/// What machines do with someone's mail. A bot that follows links is a scanner that does not say so.
+fn machines(events: &[Engagement]) -> Machines {
+    let mut machines = Machines::default();
+    for event in events.iter().filter(|event| event.kind > SENT) {
+        match event.verdict {
+            PREFETCH => machines.prefetches += 1,
+            SCANNER => machines.scans += 1,
+            BOT if event.kind > OPEN => machines.scans += 1,
+            _ => {}
+        }
+    }
+    machines
 }
 
 /// The zone of the latest send that has one, else that of most recent weight of the person's own devices.
@@ -142,11 +155,6 @@ fn home(events: &[Engagement], weight: impl Fn(i64) -> f64) -> Option<String> {
     zone::home(weights).map(str::to_owned)
 }
 
-/// A recipient's mails, the earliest first.
-struct Mails<'a> {
-    in_order: Vec<Told<'a>>,
-}
-
 /// What is told of a mail.
 #[derive(Default)]
 struct Told<'a> {
@@ -156,9 +164,9 @@ struct Told<'a> {
     acts: Vec<&'a Engagement>,
 }
 
-impl<'a> Mails<'a> {
-    /// The mails; how many of them a person opened whose opens can be seen, and in how many they followed a link.
-    fn of(events: &'a [Engagement], machines: &Machines) -> (Mails<'a>, f64, f64) {
+impl<'a> Told<'a> {
+    /// The mails that any of the events is about, the earliest first.
+    fn all(events: &'a [Engagement]) -> Vec<Told<'a>> {
         let mut places: HashMap<u64, usize> = HashMap::new();
         let mut mails: Vec<Told<'a>> = Vec::new();
         // What is known only by a date has no message.
@@ -174,15 +182,17 @@ impl<'a> Mails<'a> {
                 mail.acts.push(event);
             }
         }
-        let (mut opened, mut clicked) = (0.0, 0.0);
-        if !machines.prefetched() {
-            for mail in &mails {
-                let mut kinds =
-                    mail.acts.iter().filter_map(|event| person(event)).map(|(kind, _)| kind).peekable();
-                opened += f64::from(u8::from(kinds.peek().is_some()));
-                clicked += f64::from(u8::from(kinds.any(|kind| kind != Kind::Open)));
-            }
-        }
-        (Mails { in_order: mails }, opened, clicked)
+        mails
     }
+}
+
+/// How many mails a person opened whose opens can be seen, and in how many of them they followed a link.
+fn opened_and_clicked(mails: &[Told<'_>], machines: Machines) -> (f64, f64) {
+    let (mut opened, mut clicked) = (0.0, 0.0);
+    for mail in mails.iter().filter(|_| !machines.prefetched()) {
+        let kinds: Vec<Kind> = mail.acts.iter().filter_map(|event| Some(person(event)?.0)).collect();
+        opened += f64::from(u8::from(!kinds.is_empty()));
+        clicked += f64::from(u8::from(kinds.iter().any(|kind| *kind != Kind::Open)));
+    }
+    (opened, clicked)
 }

@@ -55,7 +55,7 @@ impl Stored {
             let verdict = match (kind, seen) {
                 (1, _) => 0,
                 (2, None) => PREFETCH,
-                // Taken for people at first.
+                // A click of a machine, taken for a person's at first.
                 (_, None) => HUMAN,
                 (_, Some(Seen::Proxy)) => PROXY,
                 (_, Some(_)) => HUMAN,
