@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use api::{Access, Advice, Backing, Problem, Refused, Send, Unavailable};
 use arc_swap::ArcSwap;
 use link::Site;
 use store::{Level, Refusal, SendTimes, Store};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -49,6 +50,8 @@ enum Command {
 
 /// How often the keys' file is looked at.
 const ACCESS_LOOK: Duration = Duration::from_secs(2);
+/// How long sends may wait for others to be put in, before they are refused.
+const INLET_WAIT: Duration = Duration::from_secs(10);
 /// The largest file of keys.
 const ACCESS_BYTES_MAX: u64 = 1 << 20;
 
@@ -116,7 +119,11 @@ pub fn start(
     process.follow_keys(settings.keys.file.clone(), keys.clone());
     let access = Arc::new(ArcSwap::from_pointee(read_access(&settings.api.keys_file)?));
     process.runtime.spawn(follow_access(settings.api.keys_file.clone(), access.clone()));
-    let recorder = Recorder { settings: settings.clone(), inlet: Mutex::new(None) };
+    let recorder = Recorder {
+        settings: settings.clone(),
+        places: Semaphore::new(settings.api.requests_max.div_ceil(2)),
+        inlet: Mutex::new(None),
+    };
     let backing = Backing {
         access,
         keys: keys.clone(),
@@ -143,6 +150,8 @@ pub fn start(
 /// The way onto the path. One at a time: a producer's acknowledgements are for whoever asks for them.
 struct Recorder {
     settings: Settings,
+    /// Half of the requests at a time: links are minted while Kafka is away and sends wait for it.
+    places: Semaphore,
     /// Opened when first needed, so that a Kafka that is away is no reason not to mint links.
     inlet: Mutex<Option<Inlet>>,
 }
@@ -166,7 +175,13 @@ impl Recorder {
             });
         }
         if !events.is_empty() {
+            let _place = self.places.try_acquire().map_err(|_| Unavailable)?;
+            let begun = Instant::now();
             let mut place = self.inlet.lock().unwrap_or_else(PoisonError::into_inner);
+            if begun.elapsed() > INLET_WAIT {
+                // Whoever had it waited in vain, and the next would as well, for clients that have left.
+                return Err(Unavailable);
+            }
             // Taken out, and put back only when all went well: what an acknowledgement that comes late is for could
             // not be told from the next round's.
             let put = match place.take() {

@@ -123,4 +123,17 @@ fn the_program_starts_with_a_key_and_not_without() {
     assert_eq!(reply, (202, json!({"recorded": 1, "errors": []})));
     program.interrupt();
     assert!(program.wait().success());
+
+    // Links need no Kafka, and nobody is told that a send is safe which is not.
+    let args = servers.args(&["kafka.brokers=127.0.0.1:1", more[0], more[1]], &["api"]);
+    let mut program = Program::start(dir, &args);
+    let up = program.line("api is up", BOUND);
+    let listen = up.split_whitespace().find_map(|word| word.strip_prefix("listen=")).unwrap();
+    let api = format!("http://{listen}");
+    let (status, answer) = post(&api, &key, "/v1/sends", &send);
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("unavailable")), "{answer}");
+    let link = r#"{"kind": "open", "recipient": "ann", "message": "spring"}"#;
+    assert_eq!(post(&api, &key, "/v1/links", link).0, 200);
+    program.interrupt();
+    assert!(program.wait().success());
 }
