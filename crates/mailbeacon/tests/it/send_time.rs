@@ -52,24 +52,27 @@ impl Stored {
                 Kind::Download => 4,
             };
             let message = (index * 1000 + event.mail + 1) as u64;
-            let verdict = match (kind, seen) {
+            let known_now = match (kind, seen) {
                 (1, _) => 0,
                 (2, None) => PREFETCH,
-                // A click of a machine, taken for a person's at first.
-                (_, None) => HUMAN,
+                (_, None) => SCANNER,
                 (_, Some(Seen::Proxy)) => PROXY,
                 (_, Some(_)) => HUMAN,
             };
-            if kind > 2 && seen.is_none() {
+            // Every other request of a machine is taken for a person's at first.
+            let late = !sent && seen.is_none() && self.seq.is_multiple_of(2);
+            if late {
                 let comma = if self.corrections.is_empty() { "" } else { "," };
                 let (seq, at_s) = (self.seq, event.at_ms / 1000);
+                let month = month(event.at_ms);
                 write!(
                     self.corrections,
-                    "{comma} (1, {message}, 7, {seq}, 1, toDateTime64({at_s}, 3, 'UTC'), {recipient}, {kind}, 1, {SCANNER}, 2, {})",
-                    month(event.at_ms)
+                    "{comma} (1, {message}, 7, {seq}, 1, toDateTime64({at_s}, 3, 'UTC'), {recipient}, {kind}, 1, \
+                     {known_now}, 2, {month})"
                 )
                 .unwrap();
             }
+            let verdict = if late { HUMAN } else { known_now };
             let row = Row {
                 workspace: 1,
                 message,
