@@ -2,7 +2,7 @@
 
 use store::{Level, Refusal, Row, SendTimes, Store, Window};
 
-use crate::engine::{self, block, open};
+use crate::engine::{self, block, open, today_ms};
 
 /// `count` events of a recipient at a local hour.
 fn at(recipient: u64, hour: u8, count: u64) -> Vec<Row<'static>> {
@@ -103,4 +103,66 @@ async fn machines_retries_and_the_eu_change_no_figure() {
     store.forget_blocked().await.unwrap();
     assert_eq!(engine::value(&store, &format!("SELECT arraySort(({kept}))")).await, "[1,3]");
     assert_eq!(engine::value(&store, all).await, before);
+}
+
+#[tokio::test]
+async fn the_estimator_reads_whom_it_may_newest_first() {
+    let alone = engine::migrated("engagements").await;
+    let pair = Store::new(engine::pair("engagements_pair")).unwrap();
+    pair.migrate().await.unwrap();
+    for store in [alone, pair] {
+        let row = |n: u64, recipient: u64| Row { recipient, k_off: n, seq: n, ..open(n) };
+        let sent = Row { kind: 1, verdict: 0, profile_time_zone: "Asia/Tokyo", domain: 8, ..row(1, 1) };
+        let rows = [
+            sent,
+            Row { confidence: 1, ..row(2, 1) },
+            Row { mode: 3, ..row(3, 1) },
+            row(4, 2),
+            row(5, 3),
+            row(6, 4),
+            row(9, 5),
+            Row { workspace: 2, ..row(7, 6) },
+        ];
+        let last = store.shards() - 1;
+        store.insert(0, "some", &block(rows)).await.unwrap();
+        // Signs of another shard count as well.
+        let signs = [Row { region_class: 1, ..row(20, 3) }, Row { region_class: 0, ..row(21, 9) }, row(8, 2)];
+        store.insert(last, "signs", &block(signs)).await.unwrap();
+
+        let mut found = Vec::new();
+        let mut answer = store.engagements(1, today_ms() + 9_000).unwrap();
+        while let Some(row) = answer.next().await.unwrap() {
+            found.push((
+                row.recipient,
+                (row.at_ms - today_ms()) / 1000,
+                row.kind,
+                row.verdict,
+                row.weak,
+                row.domain,
+            ));
+        }
+        let person = |recipient, at| (recipient, at, 2, 1, false, 0);
+        let wanted = [
+            (1, 3, 0, 1, false, 0),
+            (1, 2, 2, 1, true, 0),
+            (1, 1, 1, 0, false, 8),
+            person(2, 8),
+            person(2, 4),
+            person(4, 6),
+        ];
+        assert_eq!(found, wanted);
+
+        let mut refused = store.refused_recipients(1).unwrap();
+        assert_eq!(refused.next().await.unwrap(), Some((3, true)));
+        assert_eq!(refused.next().await.unwrap(), Some((9, false)));
+        assert_eq!(refused.next().await.unwrap(), None);
+        for (recipient, region) in [(1, Some("other")), (3, Some("eu")), (9, Some("unknown")), (7, None)] {
+            assert_eq!(store.region(1, recipient).await.unwrap().as_deref(), region);
+        }
+        for (workspace, until_ms, any) in
+            [(1, today_ms() + 9_000, true), (1, today_ms(), false), (2, i64::MAX / 1_000_000, false)]
+        {
+            assert_eq!(store.has_sends(workspace, until_ms).await.unwrap(), any);
+        }
+    }
 }
