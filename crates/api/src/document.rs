@@ -75,5 +75,5 @@ fn add_errors(operation: &mut Operation) {
 
 fn error(code: Code) -> Response {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-    ResponseBuilder::new().description(code.as_str()).content("application/json", body).build()
+    ResponseBuilder::new().description(code.meaning()).content("application/json", body).build()
 }

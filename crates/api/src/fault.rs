@@ -64,6 +64,24 @@ impl Code {
         }
     }
 
+    /// What it says, in the document.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Code::Malformed => "malformed: the body is not JSON of the expected form",
+            Code::Unauthorized => "unauthorized: no key, or one that is not known",
+            Code::NotFound => "not_found: no such path",
+            Code::MethodNotAllowed => "method_not_allowed: the path has no such method",
+            Code::TooLarge => "too_large: the body is too large",
+            Code::NotJson => "not_json: the body is not announced as application/json",
+            Code::Invalid => "invalid: a field, or every item, cannot be",
+            Code::Busy => "busy: too many requests at a time, ask again after Retry-After",
+            Code::Unavailable => {
+                "unavailable: what stands behind the API does not answer, ask again after Retry-After"
+            }
+            Code::Timeout => "timeout: it took too long and may be done or not; doing it again does no harm",
+        }
+    }
+
     /// Each has one of its own.
     pub fn status(self) -> StatusCode {
         match self {

@@ -27,9 +27,8 @@ pub(crate) struct MintRequest {
     message: String,
     /// Where a click or download goes: an absolute http or https URL. None for an open.
     target: Option<String>,
-    /// The link's number in the message.
-    #[serde(default)]
-    number: u32,
+    /// The link's number in the message; 1 when left out, and 0 for an open.
+    number: Option<u32>,
     /// The link is hidden: whoever follows it is a machine.
     #[serde(default)]
     trap: bool,
@@ -114,7 +113,7 @@ pub(crate) async fn mint(
     let link = Link {
         kind,
         target: request.target.clone().unwrap_or_default(),
-        link: request.number,
+        link: request.number.unwrap_or(u32::from(kind != Kind::Open)),
         trap: request.trap,
         position,
         ..about.link(&keys, workspace)?

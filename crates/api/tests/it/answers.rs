@@ -38,6 +38,12 @@ fn a_minted_link_says_what_was_asked_for_in_the_workspace_of_the_key() {
     };
     assert_eq!(link, expected);
 
+    for (kind, target, number) in [("open", Value::Null, 0), ("click", json!("https://example.com/"), 1)] {
+        let unnumbered = json!({"kind": kind, "recipient": "ann", "message": "spring", "target": target});
+        let reply = server.post("/v1/links", &unnumbered);
+        assert_eq!(opened(&server, reply.body["url"].as_str().unwrap()).link, number);
+    }
+
     let anonymous = json!({"kind": "open", "recipient": "ann", "message": "spring", "mode": "anonymous"});
     let reply = server.post("/v1/links", &anonymous);
     assert_eq!(opened(&server, reply.body["url"].as_str().unwrap()).recipient, 0);
