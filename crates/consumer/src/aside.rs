@@ -37,9 +37,6 @@ pub struct Answer {
     pub beyond: bool,
 }
 
-/// Asked for at once: the query stays well below `max_query_size` (256 KiB).
-const IDS_PER_QUERY: usize = 4_000;
-
 impl Aside {
     /// Does a task. What the source does comes back at once; what the store does is sent to the results.
     pub fn perform(&self, lane: &Lane, source: &mut dyn Source, task: Task) -> Option<Done> {
@@ -93,10 +90,7 @@ async fn ask(store: &Store, shard: usize, part: &Part, question: &Question) -> R
     // The month is not asked for.
     let own = range(part, (*from, *to), 0);
     let server_started = store.started(shard).await?;
-    let mut stored = HashSet::new();
-    for held in held.chunks(IDS_PER_QUERY) {
-        stored.extend(store.stored_ids(shard, &own, held).await?);
-    }
+    let stored = store.stored_ids(shard, &own, held).await?.into_iter().collect();
     let beyond = *first && store.holds_from(shard, &own).await?;
     Ok(Answer { server_started, stored, beyond })
 }

@@ -5,6 +5,10 @@ use crate::{Range, Store, StoreError};
 /// (edge id, sequence) of an event, and when it was received, Unix milliseconds.
 pub type KnownId = ((u64, u64), i64);
 
+/// Asked for at once. With parameters a query is sent as a form, of which the server takes 128 KiB a field
+/// (`http_max_field_value_size`); an id takes 43 bytes at its longest.
+const IDS_PER_QUERY: usize = 2_000;
+
 impl Store {
     /// When the server that takes a shard's inserts was started, Unix seconds, give or take one. The deduplication
     /// log of a plain MergeTree is never fsynced: after a start its end may be missing.
@@ -42,6 +46,19 @@ impl Store {
     /// # Errors
     /// When the server refuses or does not answer in time.
     pub async fn stored_ids(
+        &self,
+        shard: usize,
+        own: &Range<'_>,
+        events: &[KnownId],
+    ) -> Result<Vec<(u64, u64)>, StoreError> {
+        let mut stored = Vec::new();
+        for events in events.chunks(IDS_PER_QUERY) {
+            stored.extend(self.some_stored_ids(shard, own, events).await?);
+        }
+        Ok(stored)
+    }
+
+    async fn some_stored_ids(
         &self,
         shard: usize,
         own: &Range<'_>,

@@ -202,6 +202,10 @@ async fn stored_ids_are_found_outside_their_own_range() {
     let own = Range { source: "events", part: 4, from: 19, to: 30, month: 0 };
     assert_eq!(store.stored_ids(0, &own, &asked).await.unwrap(), [(9, 3)]);
     assert_eq!(store.stored_ids(0, &own, &[]).await.unwrap(), []);
+    // As many, and as long, as a batch may have.
+    let many = (0..10_000).map(|n| ((u64::MAX, u64::MAX - n), open(3).received_at_ms));
+    let asked_with_many: Vec<_> = many.chain(asked).collect();
+    assert_eq!(store.stored_ids(0, &own, &asked_with_many).await.unwrap(), [(9, 3)]);
     let both = Range { source: "other", ..own };
     let mut found = store.stored_ids(0, &both, &asked).await.unwrap();
     found.sort_unstable();
