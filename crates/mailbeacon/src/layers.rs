@@ -134,8 +134,8 @@ mod tests {
     fn a_whole_table_is_read_as_one() {
         let name = "MAILBEACON_KAFKA_PROPERTIES";
         let text =
-            layered(&[(name, "{\"sasl.username\" = \"ann\", \"sasl.password\" = \"5\"}")], &[]).unwrap();
-        assert_eq!(text, "[kafka.properties]\n\"sasl.username\" = \"ann\"\n\"sasl.password\" = \"5\"\n");
+            layered(&[(name, "{\"sasl.password\" = \"5\", \"sasl.username\" = \"ann\"}")], &[]).unwrap();
+        assert_eq!(text, "[kafka.properties]\n\"sasl.password\" = \"5\"\n\"sasl.username\" = \"ann\"\n");
     }
 
     #[test]
