@@ -35,7 +35,7 @@ pub struct Advice {
 /// Why nothing is recommended.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Refused {
-    /// One word: eu, region_unknown, not_enough_events, unknown_recipient.
+    /// One word: eu, region_unknown, time_zone_unknown, not_enough_events, unknown_recipient.
     pub reason: &'static str,
     /// For people.
     pub message: &'static str,
@@ -44,34 +44,30 @@ pub struct Refused {
 /// A window of the local day.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Window {
+    /// The days it is for: weekday, weekend, or none for any.
+    pub weekday: Option<&'static str>,
     /// First hour, 0 to 23.
     pub start_hour: u8,
     /// The hour after the last one, 0 to 23; not above `start_hour` when the window passes midnight.
     pub end_hour: u8,
     /// IANA time zone of both.
     pub time_zone: String,
-    /// Whose habit spoke.
-    pub level: Level,
-    /// Expected activity in the best hour over that in the workspace's best hour, for this recipient.
+    /// Probability that a mail sent in the window is opened within an hour. None where sends are not told.
+    pub p_open_1h: Option<f64>,
+    /// Opens within an hour over those that the sender's usual hours give.
     pub lift: f64,
-    /// Probability that the recipient's best hour beats the workspace's best hour.
+    /// Probability that the window beats the hour `beats_hour`.
     pub confidence: f64,
-    /// Events of the recipient around the best hour, older ones weighing less.
+    /// The hour that it is compared with: the best one of people like them, or the sender's usual one.
+    pub beats_hour: u8,
+    /// Acts of the recipient around the window's best hour, older ones weighing less.
     pub observed: f64,
-    /// Events to expect there of a recipient like the others of the workspace.
+    /// Acts expected there of people like them, at the same exposure.
     pub expected: f64,
-    /// Events of the recipient in all.
-    pub events: u64,
-}
-
-/// Whose habit a window follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// The recipient's own.
-    Recipient,
-    /// All recipients' of the workspace: the recipient's own is not sure enough.
-    Workspace,
+    /// Whose habit spoke: recipient, domain, zone or workspace.
+    pub level: &'static str,
+    /// The evidence in words.
+    pub reasons: Vec<String>,
 }
 
 /// A recipient's.

@@ -27,9 +27,12 @@ const READY_WAIT: Duration = Duration::from_secs(90);
 const STOP_WAIT: Duration = Duration::from_secs(20);
 const PING_WAIT: Duration = Duration::from_secs(5);
 const QUERY_WAIT: Duration = Duration::from_secs(60);
-/// How often ports lost to another process are replaced by new ones.
+/// How often ports lost to another process are replaced by new ones, and a directory is tried that is still locked.
 const START_TRIES_MAX: usize = 5;
 const PORT_TAKEN: &str = "Address already in use";
+/// An engine that was killed a moment ago has not let go of its directory yet.
+const LOCKED: &str = "Cannot lock file";
+const LOCKED_WAIT: Duration = Duration::from_secs(1);
 
 const CONFIG_FILE: &str = "config.xml";
 const OUTPUT_FILE: &str = "output.log";
@@ -90,6 +93,9 @@ pub fn start(options: EngineOptions) -> Result<Engine, LocalError> {
             Ok(process) => return Ok(Engine { dir, helper, config, found, ports, process }),
             Err(LocalError::Ended { tail, .. })
                 if chooses && tries < START_TRIES_MAX && tail.contains(PORT_TAKEN) => {}
+            Err(LocalError::Ended { tail, .. }) if tries < START_TRIES_MAX && tail.contains(LOCKED) => {
+                std::thread::park_timeout(LOCKED_WAIT);
+            }
             Err(error) => return Err(error),
         }
     }

@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use api::{Access, Advice, Backing, Problem, Refused, Send, Unavailable};
 use arc_swap::ArcSwap;
 use link::Site;
-use store::{Level, Refusal, SendTimes, Store};
+use send_time::Weekday;
+use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,6 +21,7 @@ use crate::import::line::{Teller, Wrong};
 use crate::inlet::Inlet;
 use crate::process::Process;
 use crate::programs::{self, Program};
+use crate::send_time::advisor::Advisor;
 use crate::settings::Settings;
 use crate::stdout::say;
 
@@ -119,6 +121,7 @@ pub fn start(
     process.follow_keys(settings.keys.file.clone(), keys.clone());
     let access = Arc::new(ArcSwap::from_pointee(read_access(&settings.api.keys_file)?));
     process.runtime.spawn(follow_access(settings.api.keys_file.clone(), access.clone()));
+    let advisor = Arc::new(Advisor::new(store, keys.clone()));
     let recorder = Recorder {
         settings: settings.clone(),
         places: Semaphore::new(settings.api.requests_max.div_ceil(2)),
@@ -132,7 +135,7 @@ pub fn start(
             let teller = Teller::new(keys.load_full(), workspace, jiff::Timestamp::now().as_millisecond());
             recorder.record(&teller, sends)
         }),
-        ask: Box::new(move |workspace, recipients| Box::pin(ask(store.clone(), workspace, recipients))),
+        ask: Box::new(move |workspace, recipients| Box::pin(ask(advisor.clone(), workspace, recipients))),
     };
     listener.set_nonblocking(true)?;
     let (config, health, runtime) =
@@ -201,49 +204,46 @@ impl Recorder {
     }
 }
 
-async fn ask(store: Arc<Store>, workspace: u32, recipients: Vec<u64>) -> Result<Vec<Advice>, Unavailable> {
+async fn ask(
+    advisor: Arc<Advisor>,
+    workspace: u32,
+    recipients: Vec<u64>,
+) -> Result<Vec<Advice>, Unavailable> {
     let mut all = Vec::with_capacity(recipients.len());
     for recipient in recipients {
-        let told = store.send_times(workspace, recipient).await.map_err(|cause| {
-            warn!(%cause, "send times cannot be read");
+        let told = advisor.ask(workspace, recipient).await.map_err(|cause| {
+            warn!(cause = format!("{cause:#}"), "send times cannot be worked out");
             Unavailable
         })?;
-        all.push(advice(told));
+        all.push(match told {
+            Ok(windows) => Advice { windows: windows.into_iter().map(window).collect(), refused: None },
+            Err(why) => {
+                let refused = Refused { reason: why.as_str(), message: why.in_words() };
+                Advice { windows: Vec::new(), refused: Some(refused) }
+            }
+        });
     }
     Ok(all)
 }
 
-fn advice(told: SendTimes) -> Advice {
-    let windows = match told {
-        SendTimes::Windows(windows) => windows,
-        SendTimes::Refused(why) => {
-            let refused = Refused { reason: why.as_str(), message: words(why) };
-            return Advice { windows: Vec::new(), refused: Some(refused) };
-        }
-    };
-    let window = |window: store::Window| api::Window {
+fn window(window: send_time::Window) -> api::Window {
+    api::Window {
+        weekday: match window.weekday {
+            Weekday::Any => None,
+            Weekday::Weekday => Some("weekday"),
+            Weekday::Weekend => Some("weekend"),
+        },
         start_hour: window.start_hour,
         end_hour: window.end_hour,
         time_zone: window.time_zone,
-        level: match window.level {
-            Level::Recipient => api::Level::Recipient,
-            Level::Workspace => api::Level::Workspace,
-        },
+        p_open_1h: window.p_open_1h,
         lift: window.lift,
         confidence: window.confidence,
+        beats_hour: window.beats_hour,
         observed: window.observed,
         expected: window.expected,
-        events: window.events,
-    };
-    Advice { windows: windows.into_iter().map(window).collect(), refused: None }
-}
-
-fn words(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Eu => "there is a sign that this recipient is in the EU, the EEA or the UK",
-        Refusal::RegionUnknown => "nothing says that this recipient is outside the EU, the EEA and the UK",
-        Refusal::NotEnoughEvents => "too few opens and clicks by a person",
-        Refusal::UnknownRecipient => "no event of this recipient is known",
+        level: window.level.as_str(),
+        reasons: window.reasons,
     }
 }
 

@@ -1,8 +1,10 @@
 //! `mailbeacon send-time`: when to write to a recipient, or to each, or why there is no answer.
 //!
 //! Nothing is kept between two questions: each reads the events of the workspace, since what one recipient is to be
-//! expected to do is told by the others. What was reclassified, moved or deleted meanwhile is so in the answer.
+//! expected to do is told by the others. What was reclassified, moved or deleted meanwhile is so in the answer. Only the
+//! API's [`advisor`] keeps what it has read for some minutes.
 
+pub mod advisor;
 mod person;
 mod show;
 mod workspace;
@@ -93,10 +95,14 @@ const FREE_MAIL: [&str; 40] = [
     "uol.com.br",
 ];
 
+fn free_mail(keys: &link::Keys, workspace: u32) -> [u64; FREE_MAIL.len()] {
+    FREE_MAIL.map(|domain| keys.domain(workspace, domain))
+}
+
 /// Answers.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     let keys = settings.keys()?;
-    let free = FREE_MAIL.map(|domain| keys.domain(args.workspace, domain));
+    let free = free_mail(&keys, args.workspace);
     let asked = Asked {
         workspace: args.workspace,
         at_ms: args.at.unwrap_or_else(jiff::Timestamp::now).as_millisecond(),
@@ -152,11 +158,8 @@ impl Asked<'_> {
         let refuse = |why| {
             say(|out| if json { show::line(out, recipient, Err(why)) } else { show::refusal(out, why) })
         };
-        match store.region(self.workspace, recipient).await?.as_deref() {
-            Some("other") => {}
-            Some("eu") => return refuse(Why::Refused(Refused::Eu)),
-            Some(_) => return refuse(Why::Refused(Refused::RegionUnknown)),
-            None => return refuse(Why::UnknownRecipient),
+        if let Some(why) = refusal(store, self.workspace, recipient).await? {
+            return refuse(why);
         }
         let all = self.read(store).await?;
         // Known, but by nothing before the time that is asked for.
@@ -190,6 +193,16 @@ impl Asked<'_> {
         }
         Ok(out.flush()?)
     }
+}
+
+/// Why there may be no send time for a recipient, if so: by where they are.
+async fn refusal(store: &Store, workspace: u32, recipient: u64) -> anyhow::Result<Option<Why>> {
+    Ok(match store.region(workspace, recipient).await?.as_deref() {
+        Some("other") => None,
+        Some("eu") => Some(Why::Refused(Refused::Eu)),
+        Some(_) => Some(Why::Refused(Refused::RegionUnknown)),
+        None => Some(Why::UnknownRecipient),
+    })
 }
 
 fn told(windows: &Result<Vec<Window>, Refused>) -> Result<&[Window], Why> {

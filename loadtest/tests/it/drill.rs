@@ -55,13 +55,13 @@ impl Bench {
                     _ => ("open", String::new()),
                 };
                 format!(
-                    "(1, {message}, {recipient}, now(), '{kind}', {link}, '{target}', 'human', {EDGE}, {seq})"
+                    "(1, {message}, {recipient}, now(), '{kind}', {link}, '{target}', 'human', 't', {EDGE}, {seq})"
                 )
             })
             .collect();
         let sql = format!(
             "INSERT INTO mailbeacon.events (workspace, message, recipient, received_at, kind, link, target, verdict, \
-             edge_id, seq) VALUES {}",
+             k_topic, edge_id, seq) VALUES {}",
             rows.join(", ")
         );
         self.clickhouse.query(&sql).unwrap();

@@ -18,14 +18,15 @@ pub enum Why {
 
 impl Why {
     /// As one word.
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Why::Refused(refused) => refused.as_str(),
             Why::UnknownRecipient => "unknown_recipient",
         }
     }
 
-    fn in_words(self) -> &'static str {
+    /// For people.
+    pub fn in_words(self) -> &'static str {
         match self {
             Why::Refused(Refused::Eu) => {
                 "there is a sign that this recipient is in the EU, the EEA or the UK"
