@@ -89,12 +89,60 @@ fn a_link_is_followed_and_sends_are_rows_once() {
     let reply = http::get(&asked, &format!("Authorization: Bearer {key}\r\n")).unwrap();
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!(reply.text().contains("\"unknown_recipient\""), "{reply:?}");
+    the_command_says_the_same(&up, dir, api, &key);
     let page = up.metrics();
     let tables = [edge::METRICS, consumer::METRICS, api::METRICS];
     assert_eq!(telemetry::undocumented(&page, &tables), Vec::<String>::new());
     // Neither a key nor a recipient is in a log.
     let said = up.program.said();
     assert!(!said.contains(&key) && !said.contains("customer-"), "{said}");
+}
+
+/// Forty days of mail at nine in the evening of New York, opened half an hour after by nine of ten people.
+fn the_command_says_the_same(up: &Up, dir: &Path, api: &str, key: &str) {
+    let (mut lines, mut count) = (String::new(), 0);
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    for day in 1..=40 {
+        for n in 0..10 {
+            let at = |minutes: i64| {
+                let at_ms = now_ms - now_ms % 86_400_000 - day * 86_400_000 + minutes * 60_000;
+                jiff::Timestamp::from_millisecond(at_ms).unwrap()
+            };
+            let about = format!(
+                r#""recipient": "reader-{n}", "message": "day-{day}", "time_zone": "America/New_York", "country": "US""#
+            );
+            lines += &format!("{{\"kind\": \"sent\", \"time\": \"{}\", {about}}}\n", at(60));
+            count += 1;
+            if n > 0 {
+                lines += &format!("{{\"kind\": \"open\", \"time\": \"{}\", {about}}}\n", at(90));
+                count += 1;
+            }
+        }
+    }
+    std::fs::write(dir.join("history.jsonl"), lines).unwrap();
+    says(dir, &["--config", "data/up.toml", "import", "history.jsonl"]);
+    let rows = "SELECT count() FROM events WHERE profile_country = 'US'";
+    until("the history", BOUND, || Some(up.query(rows)).filter(|rows| *rows == count.to_string()));
+    let asked = ["reader-1", "reader-0", "customer-1@example.com", "nobody"];
+    let body = json!({ "recipients": asked }).to_string();
+    let (status, told) = post(api, key, "/v1/send-times", &body);
+    assert_eq!(status, 200, "{told}");
+    for (recipient, told) in asked.iter().zip(told["send_times"].as_array().unwrap()) {
+        let said = says(dir, &["--config", "data/up.toml", "send-time", recipient, "--json"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["refused"]["reason"], said["refused"], "{recipient}");
+        let windows = |answer: &Value| {
+            let windows = answer["windows"].as_array().unwrap().clone();
+            // Some seconds lie between the two questions, and evidence grows older.
+            let exact = |window: &Value| {
+                (window["start_hour"].clone(), window["time_zone"].clone(), window["level"].clone())
+            };
+            windows.iter().map(exact).collect::<Vec<_>>()
+        };
+        assert_eq!(windows(told), windows(&said), "{recipient}");
+    }
+    assert!(!told["send_times"][0]["windows"].as_array().unwrap().is_empty(), "{told}");
+    assert_eq!(told["send_times"][3]["refused"]["reason"], "unknown_recipient");
 }
 
 #[test]
