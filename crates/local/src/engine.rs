@@ -32,7 +32,7 @@ const START_TRIES_MAX: usize = 5;
 const PORT_TAKEN: &str = "Address already in use";
 /// An engine that was killed a moment ago has not let go of its directory yet.
 const LOCKED: &str = "Cannot lock file";
-const LOCKED_WAIT: Duration = Duration::from_secs(1);
+const AGAIN_WAIT: Duration = Duration::from_secs(1);
 
 const CONFIG_FILE: &str = "config.xml";
 const OUTPUT_FILE: &str = "output.log";
@@ -94,7 +94,7 @@ pub fn start(options: EngineOptions) -> Result<Engine, LocalError> {
             Err(LocalError::Ended { tail, .. })
                 if chooses && tries < START_TRIES_MAX && tail.contains(PORT_TAKEN) => {}
             Err(LocalError::Ended { tail, .. }) if tries < START_TRIES_MAX && tail.contains(LOCKED) => {
-                std::thread::park_timeout(LOCKED_WAIT);
+                std::thread::park_timeout(AGAIN_WAIT);
             }
             Err(error) => return Err(error),
         }
@@ -165,7 +165,17 @@ impl Engine {
     /// Starts it again on the same data and ports, after a clean end if it still runs.
     pub fn restart(&mut self) -> Result<(), LocalError> {
         self.end()?;
-        self.process = launch(&self.dir, &self.helper, self.config.as_deref(), &self.found, self.ports)?;
+        let mut tries = 0;
+        self.process = loop {
+            tries += 1;
+            match launch(&self.dir, &self.helper, self.config.as_deref(), &self.found, self.ports) {
+                // Clients of the one before are there at once, and the library aborts on some of their resets.
+                Err(LocalError::Ended { .. }) if tries < START_TRIES_MAX => {
+                    std::thread::park_timeout(AGAIN_WAIT);
+                }
+                launched => break launched?,
+            }
+        };
         Ok(())
     }
 
