@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use enrich::visits::{self, Visits};
+use enrich::visits::{self, Visit, Visits};
 use enrich::{Enricher, Tables};
 use event::{Batch as Frames, Event, Kind};
 use store::{Block, PastVisit};
@@ -252,7 +252,7 @@ impl Batch {
         let mut corrections = Vec::new();
         let finding = match visits::concerns(event.kind, enriched.verdict) {
             true => {
-                let visit = row::visit(event, enriched.verdict, row.address, offset);
+                let visit = Visit::of(event, enriched.verdict, row.address, offset);
                 seen.visits.observe(&visit, &mut corrections)
             }
             false => None,

@@ -67,25 +67,7 @@ pub fn row<'a>(event: &Event<'a>, found: &'a Enriched<'_>, part: &'a Part, offse
     }
 }
 
-/// The event as a visit that others are judged by. The address is the one that is stored: whoever takes the part over
-/// has no other.
-pub fn visit(event: &Event<'_>, verdict: Verdict, address: [u8; 16], offset: u64) -> Visit {
-    Visit {
-        id: (event.edge_id, event.seq),
-        offset,
-        workspace: event.workspace,
-        message: event.message,
-        recipient: event.recipient,
-        source: visits::source(address, event.user_agent, event.recipient),
-        kind: event.kind,
-        link: event.link,
-        trap: event.trap,
-        received_at_ms: event.received_at_ms,
-        verdict,
-    }
-}
-
-/// The same of a stored event.
+/// A stored event as a visit that others are judged by.
 pub fn past(row: &PastVisit) -> Visit {
     Visit {
         id: (row.edge_id, row.seq),

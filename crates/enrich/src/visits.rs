@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use event::Kind;
+use event::{Event, Kind};
 
 use crate::verdict::{Confidence, Verdict};
 
@@ -63,6 +63,26 @@ pub struct Visit {
     pub received_at_ms: i64,
     /// By all that the visit shows itself.
     pub verdict: Verdict,
+}
+
+impl Visit {
+    /// The visit of an event that stood at `offset`. The address is the one that is stored, since whoever observes the
+    /// visit again has no other.
+    pub fn of(event: &Event<'_>, verdict: Verdict, address: [u8; 16], offset: u64) -> Visit {
+        Visit {
+            id: (event.edge_id, event.seq),
+            offset,
+            workspace: event.workspace,
+            message: event.message,
+            recipient: event.recipient,
+            source: source(address, event.user_agent, event.recipient),
+            kind: event.kind,
+            link: event.link,
+            trap: event.trap,
+            received_at_ms: event.received_at_ms,
+            verdict,
+        }
+    }
 }
 
 /// A verdict that other visits led to.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-pub use self::contents::{Contents, EventId};
+pub use self::contents::Contents;
 pub use self::fields::name_at_head;
 pub use self::keep::{Keep, Letter};
 

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::settings::Settings;
 
-/// (edge id, sequence).
+/// (edge id, number): what names an event for good.
 pub type EventId = (u64, u64);
 
 /// Events put in at a time, and their bytes.

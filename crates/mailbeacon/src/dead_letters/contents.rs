@@ -4,9 +4,7 @@ use consumer::BROKEN_BATCH;
 use event::{Batch, Event};
 
 use super::Letter;
-
-/// (edge id, number): what names an event for good.
-pub type EventId = (u64, u64);
+use crate::inlet::EventId;
 
 /// The events in a letter, and the rest.
 #[derive(Debug, Default, PartialEq)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::dead_letters::{Contents, EventId, Keep, name_at_head};
+use crate::dead_letters::{Contents, Keep, name_at_head};
+use crate::inlet::EventId;
 use crate::settings::Settings;
 
 /// Events and messages elsewhere than in ClickHouse.

@@ -135,10 +135,10 @@ async fn pass(
     let mut outcome = Outcome { ruleset: enrich::RULESET, ..Outcome::default() };
     // What was just before and after may tell about those at the edges.
     let around = times.start.saturating_sub(TAINT_MS)..times.end.saturating_add(TAINT_MS);
-    for part in store.stored_parts(times).await? {
+    for part in store.stored_parts(&around).await? {
         let mut judge = Judge::new(tables.clone(), times.clone());
         let mut writer = Writer { store, version, part: &part, months: BTreeMap::new(), inserts: 0 };
-        let (mut at, mut step) = (first_around(store, &part, &around).await?, OFFSETS_FIRST);
+        let (mut at, mut step) = (part.first..part.last.saturating_add(1), OFFSETS_FIRST);
         while at.start < at.end {
             let to = at.start.saturating_add(step).min(at.end);
             let visits = match store.judged_visits(&part, at.start..to, &around).await {
@@ -165,14 +165,6 @@ async fn pass(
         outcome.kept += judge.kept;
     }
     Ok(outcome)
-}
-
-/// The offsets of a part's visits with those around the times.
-async fn first_around(store: &Store, part: &StoredPart, around: &Range<i64>) -> anyhow::Result<Range<u64>> {
-    let all = store.stored_parts(around).await?;
-    let same = |other: &&StoredPart| (&other.source, other.part) == (&part.source, part.part);
-    let wide = all.iter().find(same).unwrap_or(part);
-    Ok(wide.first..wide.last.saturating_add(1))
 }
 
 /// A visit, and what the rules say of it so far.
@@ -233,6 +225,12 @@ impl Judge {
         let prefetched = visit.first_reasons.iter().any(|reason| reason == "purpose-header");
         let octets = visit.address.octets();
         let event = Event {
+            edge_id: visit.edge_id,
+            seq: visit.seq,
+            workspace: visit.workspace,
+            message: visit.message,
+            recipient: visit.recipient,
+            link: visit.link,
             kind: Kind::try_from(i32::from(visit.kind)).unwrap_or_default(),
             received_at_ms: visit.received_at_ms,
             sent_at_ms: visit.sent_at_ms,
@@ -247,19 +245,7 @@ impl Judge {
         };
         let found = self.enricher.enrich(&event);
         let (verdict, confidence, reasons) = (found.verdict, found.confidence as u8, found.reasons.to_vec());
-        let seen = Visit {
-            id: (visit.edge_id, visit.seq),
-            offset: visit.k_off,
-            workspace: visit.workspace,
-            message: visit.message,
-            recipient: visit.recipient,
-            source: visits::source(visit.address.octets(), &visit.user_agent, visit.recipient),
-            kind: event.kind,
-            link: visit.link,
-            trap: visit.trap,
-            received_at_ms: visit.received_at_ms,
-            verdict,
-        };
+        let seen = Visit::of(&event, verdict, octets, visit.k_off);
         let mut pending = Pending { verdict, confidence, reasons, visit };
         if !visits::concerns(seen.kind, verdict) {
             return self.close(pending);
