@@ -8,6 +8,7 @@
 pub mod account;
 pub mod campaign;
 pub mod clickhouse;
+pub mod compare;
 pub mod cpu;
 pub mod crowd;
 pub mod draw;

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use loadtest::campaign::CampaignOptions;
+use loadtest::compare::options::CompareOptions;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::SimulateOptions;
-use loadtest::{campaign, drill, enrich_cost, html, run, self_check, simulate};
+use loadtest::{campaign, compare, drill, enrich_cost, html, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(options) => runtime.block_on(go(&options)),
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
+        Command::Compare(options) => compared(&options),
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
         Command::Simulate(options) => simulated(&options),
@@ -92,6 +94,12 @@ async fn sent(options: &CampaignOptions) -> anyhow::Result<ExitCode> {
     let outcome = campaign::run(options).await?;
     publish(&options.json, &outcome)?;
     Ok(if outcome.is_close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compared(options: &CompareOptions) -> anyhow::Result<ExitCode> {
+    let report = compare::run(options)?;
+    publish(&options.json, &report)?;
+    Ok(report.exit_code())
 }
 
 fn enrich_cost(options: &EnrichCostOptions) -> anyhow::Result<ExitCode> {

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::account::Page;
 use crate::campaign::CampaignOptions;
 use crate::clickhouse::{ClickHouse, Secret};
+use crate::compare::options::CompareOptions;
 use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
 use crate::enrich_cost::EnrichCostOptions;
@@ -56,6 +57,9 @@ pub enum Command {
     /// the end all is mended and drained, and each answered request must be one row.
     #[command(after_long_help = crate::drill::options::EXAMPLES)]
     Drill(DrillOptions),
+    /// Measure ours and what a team would run in its place, in turns on this machine, by CPU time to the same state.
+    #[command(after_long_help = crate::compare::options::EXAMPLES)]
+    Compare(CompareOptions),
     /// Send a campaign whose readers are known, and hold the reported rates to them.
     #[command(after_long_help = crate::campaign::EXAMPLES)]
     Campaign(CampaignOptions),

@@ -1,4 +1,5 @@
-//! A program of ours as a child: the same binary that turns into the other parts, as an edge or a consumer.
+//! A program as a child: one of ours, the same binary that turns into the other parts, or one that ours is measured
+//! against.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,7 +19,7 @@ const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub struct ProgramOptions {
     /// For messages, as in "edge 1".
     pub name: String,
-    /// The program; it has the hidden subcommand ([`crate::child_main`]).
+    /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
@@ -36,16 +37,26 @@ pub struct Program {
     log_start: u64,
 }
 
-/// Starts it; it says in its log when it is up, see [`Program::line`].
+/// Starts one of ours, which has the hidden subcommand ([`crate::child_main`]); it says in its log when it is up, see
+/// [`Program::line`].
 ///
 /// # Errors
 /// When there is no such program, or it cannot be started.
 pub fn start(options: ProgramOptions) -> Result<Program, LocalError> {
+    let helper = options.program.clone();
+    start_other(&helper, options)
+}
+
+/// Starts a program of others, which `helper`, one of ours, turns into.
+///
+/// # Errors
+/// As [`start`]; that there is no such program is seen by its end.
+pub fn start_other(helper: &Path, options: ProgramOptions) -> Result<Program, LocalError> {
     let ProgramOptions { name, program, args, dir, log } = options;
     let log_start = fs::metadata(&log).map_or(0, |meta| meta.len());
     let args: Vec<OsString> =
-        std::iter::once(program.clone().into()).chain(args.into_iter().map(OsString::from)).collect();
-    let spec = Spec { name, helper: &program, form: "exec", args, dir: &dir, log: log.clone() };
+        std::iter::once(program.into()).chain(args.into_iter().map(OsString::from)).collect();
+    let spec = Spec { name, helper, form: "exec", args, dir: &dir, log: log.clone() };
     Ok(Program { process: Process::start(spec)?, log, log_start })
 }
 

@@ -1,0 +1,52 @@
+//! One side of a comparison: what it is, and what a turn of it has cost.
+
+use serde::Serialize;
+
+use super::spent::{Spent, sum};
+
+/// What a side is, for whoever reads the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// Its short name, as in `nginx-log`.
+    pub name: &'static str,
+    /// What it does, in words.
+    pub does: &'static str,
+    /// What every process of it is, with its version.
+    pub version: String,
+    /// The state that it must reach before its CPU time is read.
+    pub state: &'static str,
+    /// Its settings, as it was started with them.
+    pub settings: Vec<String>,
+}
+
+/// One turn of a side.
+#[derive(Debug, Clone, Serialize)]
+pub struct Turn {
+    /// Requests or events, all of which have come to the side's state.
+    pub units: u64,
+    /// Seconds of CPU time by process.
+    pub cpu_seconds: Spent,
+    /// From the start to the state.
+    pub seconds: f64,
+    /// Of the requests, those that left over 1 ms late through the generator's own fault.
+    pub late_ratio: f64,
+}
+
+impl Turn {
+    /// Microseconds of CPU time for each unit, over all processes.
+    pub fn cpu_us(&self) -> f64 {
+        sum(&self.cpu_seconds) * 1e6 / self.units as f64
+    }
+}
+
+/// A side that is up.
+pub trait Side {
+    /// What it is.
+    fn about(&self) -> &About;
+
+    /// Gives it its turn.
+    ///
+    /// # Errors
+    /// When it does not reach its state.
+    fn turn(&mut self) -> anyhow::Result<Turn>;
+}
