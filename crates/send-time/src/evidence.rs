@@ -80,6 +80,14 @@ pub fn visible(machines: Machines, clicks_per_open: f64) -> f64 {
     if machines.prefetched() { clicks_per_open.clamp(CLICKS_PER_OPEN_MIN, 1.0) } else { 1.0 }
 }
 
+/// Clicks for each open, of the mails opened where opens can be seen and those of them clicked.
+pub fn clicks_per_open(opened: f64, clicked: f64) -> f64 {
+    if opened > 0.0 { clicked / opened } else { CLICKS_PER_OPEN }
+}
+
+/// Clicks for each open, where nobody's opens can be seen.
+pub const CLICKS_PER_OPEN: f64 = 0.15;
+
 /// Which later acts on a mail count beside its first one, by their place in `at_ms`, which is in order of time.
 ///
 /// A click follows its open in minutes and says nothing new, so a repeat comes an hour or more after the act counted

@@ -1,7 +1,5 @@
 //! The habits of many people together, which is what is known of someone before they act.
 
-use std::borrow::Borrow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::Hours;
@@ -145,27 +143,45 @@ pub struct Likeness {
     pub expected: f64,
 }
 
+/// What the people of one part add to [`Likeness`], by hour.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Moments {
+    /// Sum of O_i - Q_i.
+    excess: Hours,
+    /// Sum of (O_i - Q_i)^2.
+    excess_squared: Hours,
+    /// Sum of Q_i.
+    expected: Hours,
+    /// Sum of Q_i^2.
+    expected_squared: Hours,
+}
+
+impl Moments {
+    /// Adds one of the people, with the group that their zone makes them part of.
+    pub fn add(&mut self, parent: &Group, counts: &Counts) {
+        let (acts, offered) = parent.read(counts, Weekday::Any);
+        let own = fit(&acts, &offered, &parent.hazard[Weekday::Any as usize], 1.0);
+        for b in 0..24 {
+            let over = own.observed[b] - own.expected[b];
+            self.excess[b] += over;
+            self.excess_squared[b] += over * over;
+            self.expected[b] += own.expected[b];
+            self.expected_squared[b] += own.expected[b] * own.expected[b];
+        }
+    }
+}
+
 impl Likeness {
-    /// Adds the people of one part of a group, each with the group that their zone makes them part of.
-    pub fn add<'a, C: Borrow<Counts>>(&mut self, members: impl IntoIterator<Item = (&'a Group, C)>) {
-        let (mut excess, mut excess_squared) = ([0.0; 24], [0.0; 24]);
-        let (mut expected, mut expected_squared) = ([0.0; 24], [0.0; 24]);
-        for (parent, counts) in members {
-            let counts = counts.borrow();
-            let (acts, offered) = parent.read(counts, Weekday::Any);
-            let own = fit(&acts, &offered, &parent.hazard[Weekday::Any as usize], 1.0);
+    /// Of the parts of a group.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a Moments>) -> Likeness {
+        let mut likeness = Likeness::default();
+        for part in parts {
             for b in 0..24 {
-                let over = own.observed[b] - own.expected[b];
-                excess[b] += over;
-                excess_squared[b] += over * over;
-                expected[b] += own.expected[b];
-                expected_squared[b] += own.expected[b] * own.expected[b];
+                likeness.together += part.excess[b] * part.excess[b] - part.excess_squared[b];
+                likeness.expected += part.expected[b] * part.expected[b] - part.expected_squared[b];
             }
         }
-        for b in 0..24 {
-            self.together += excess[b] * excess[b] - excess_squared[b];
-            self.expected += expected[b] * expected[b] - expected_squared[b];
-        }
+        likeness
     }
 
     /// How many acts the parent's profile counts for in a part's: few where parts have habits of their own, many where

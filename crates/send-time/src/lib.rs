@@ -12,6 +12,7 @@ pub mod circle;
 pub mod counts;
 pub mod evidence;
 pub mod group;
+pub mod habits;
 pub mod model;
 pub mod normal;
 pub mod policy;
@@ -20,7 +21,8 @@ pub mod recommend;
 pub mod zone;
 
 pub use counts::{Act, Counts, Mail, Weekday};
-pub use group::{Group, Level, Likeness};
+pub use group::{Group, Level, Likeness, Moments};
+pub use habits::{Fitted, Habits, Member, Near, Own};
 pub use recommend::{Options, Person, Refused, Region, Window, by_hour, recommend};
 
 /// A value for each hour of the local day.

@@ -1,8 +1,9 @@
 //! Runs the estimator over a whole simulated workspace, in process.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use send_time::{Counts, Group, Level, Likeness, Options, Refused, Region, Window, recommend};
+use send_time::evidence::clicks_per_open;
+use send_time::{Counts, Habits, Member, Options, Own, Refused, Region, Window};
 
 use super::evidence::Known;
 use super::person::Person;
@@ -18,69 +19,31 @@ pub fn all(
         let (opened, clicked) = known.opened_and_clicked();
         (sum.0 + opened, sum.1 + clicked)
     });
-    let clicks_per_open = if opened > 0.0 { clicked / opened } else { 0.15 };
-    let mut counts: Vec<Counts> = known.iter().map(|known| known.counts(clicks_per_open)).collect();
+    let mut counts: Vec<Counts> = known.iter().map(Known::counts).collect();
     if without_sends {
         for own in &mut counts {
             own.sent.fill(0.0);
             own.spent.fill(0.0);
         }
     }
-    let zone_of = |index: usize| known[index].time_zone.as_deref().unwrap_or("");
-    let mut everybody = Counts::default();
-    let mut zones: BTreeMap<&str, Part> = BTreeMap::new();
-    let mut domains: BTreeMap<&str, Part> = BTreeMap::new();
-    for (index, own) in counts.iter().enumerate() {
-        everybody.merge(own, own.voice());
-        zones.entry(zone_of(index)).or_default().add(index, own);
-        // Free mail providers are no companies.
-        if people[index].company {
-            domains.entry(&people[index].domain).or_default().add(index, own);
-        }
-    }
-    let workspace = Group::workspace(&everybody);
-    let mut likeness = Likeness::default();
-    for part in zones.values() {
-        likeness.add(part.members.iter().map(|index| (&workspace, &counts[*index])));
-    }
-    let strength = likeness.strength();
-    let zones: BTreeMap<&str, Group> = zones
-        .into_iter()
-        .map(|(name, part)| (name, workspace.part(Level::Zone, &part.counts, strength)))
-        .collect();
-    let mut likeness = Likeness::default();
-    for part in domains.values() {
-        likeness.add(part.members.iter().map(|index| (&zones[zone_of(*index)], &counts[*index])));
-    }
-    let strength = likeness.strength();
-    let mut answers = Vec::with_capacity(people.len());
-    for (index, own) in counts.iter().enumerate() {
-        let zone = &zones[zone_of(index)];
-        let domain = domains.get(people[index].domain.as_str());
-        let domain = domain.map(|part| zone.part(Level::Domain, &part.counts, strength));
-        let mut groups = vec![&workspace, zone];
-        groups.extend(domain.as_ref());
-        let asked = send_time::Person {
-            counts: own,
-            groups: &groups,
-            time_zone: known[index].time_zone.as_deref(),
-            region: Region::Allowed,
-        };
-        answers.push(recommend(&asked, options));
-    }
-    answers
-}
-
-/// The people of a zone or a domain.
-#[derive(Default)]
-struct Part {
-    counts: Counts,
-    members: Vec<usize>,
-}
-
-impl Part {
-    fn add(&mut self, index: usize, counts: &Counts) {
-        self.counts.merge(counts, counts.voice());
-        self.members.push(index);
-    }
+    // Free mail providers are no companies.
+    let companies = people.iter().filter(|person| person.company).map(|person| person.domain.as_str());
+    let companies: Vec<&str> = companies.collect::<BTreeSet<&str>>().into_iter().collect();
+    let member = |index: usize| Member {
+        recipient: index as u64,
+        counts: counts[index].clone(),
+        machines: known[index].machines,
+        time_zone: known[index].time_zone.as_deref().unwrap_or(""),
+        domain: match companies.binary_search(&people[index].domain.as_str()) {
+            Ok(place) if people[index].company => 1 + place as u64,
+            _ => 0,
+        },
+    };
+    let habits = Habits::learn(clicks_per_open(opened, clicked), || (0..people.len()).map(member)).fit();
+    let answer = |index| {
+        let Member { counts, machines, time_zone, domain, .. } = member(index);
+        let own = Own { counts: &counts, machines, region: Region::Allowed };
+        habits.near(time_zone, domain).recommend(&own, options)
+    };
+    (0..people.len()).map(answer).collect()
 }

@@ -2,7 +2,7 @@
 //! of each event, the first act of a person on each mail.
 
 use jiff::tz::TimeZone;
-use send_time::evidence::{Kind as ActKind, Machines, Seen, act, repeats, visible};
+use send_time::evidence::{Kind as ActKind, Machines, Seen, act, repeats};
 use send_time::model::decay;
 use send_time::{Act, Counts, Mail, zone};
 
@@ -104,8 +104,8 @@ impl Known {
         known
     }
 
-    /// The sums by local hour.
-    pub fn counts(&self, clicks_per_open: f64) -> Counts {
+    /// The sums by local hour, as if every mail could have been seen to be answered.
+    pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for (bin, weight, mail) in &self.sent {
             let acts: Vec<(i64, Act)> = self
@@ -122,8 +122,7 @@ impl Known {
             let times: Vec<i64> = acts.iter().map(|(at_ms, _)| *at_ms).collect();
             let first = acts.first().map(|(_, act)| *act);
             let later: Vec<Act> = repeats(&times).into_iter().map(|place| acts[place].1).collect();
-            let visible = visible(self.machines, clicks_per_open);
-            counts.add(&Mail { sent: *bin, act: first, repeats: &later, visible, weight: *weight });
+            counts.add(&Mail { sent: *bin, act: first, repeats: &later, visible: 1.0, weight: *weight });
         }
         counts
     }

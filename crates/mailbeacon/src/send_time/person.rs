@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use send_time::counts::{BINS, bin};
-use send_time::evidence::{Kind, Machines, Seen, act, repeats, visible};
+use send_time::counts::bin;
+use send_time::evidence::{Kind, Machines, Seen, act, repeats};
 use send_time::model::decay;
 use send_time::{Act, Counts, Mail, zone};
 use store::Engagement;
@@ -97,16 +97,6 @@ impl Person {
         let recipient = events.first()?.recipient;
         Some(Person { recipient, time_zone, domain, counts, machines, opened, clicked })
     }
-}
-
-/// Sums, with what could not be seen of a recipient's mail taken off their exposure.
-pub fn seen_share(mut counts: Counts, machines: Machines, clicks_per_open: f64) -> Counts {
-    let visible = visible(machines, clicks_per_open);
-    for b in 0..BINS {
-        counts.sent[b] *= visible;
-        counts.spent[b] *= visible;
-    }
-    counts
 }
 
 /// A person's act, if it is one.

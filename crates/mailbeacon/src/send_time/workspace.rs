@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use send_time::counts::BINS;
-use send_time::evidence::Machines;
-use send_time::{Counts, Group, Level, Likeness, Options, Refused, Region, Window, by_hour, recommend};
+use send_time::evidence::{Machines, clicks_per_open};
+use send_time::{Counts, Fitted, Habits, Options, Own, Refused, Region, Window};
 use store::{Engagement, Store};
 
-use super::person::{Person, seen_share};
+use super::person::Person;
 
 /// Recipients of one workspace, at most: each takes some hundred bytes.
 const RECIPIENTS_MAX: usize = 5_000_000;
 /// Of one recipient's events the latest ones are read, up to so many.
 const EVENTS_MAX: usize = 50_000;
-
-/// Clicks for each open, where nobody's opens can be seen.
-const CLICKS_PER_OPEN: f64 = 0.15;
 
 /// What is known of everybody for whom there may be a send time.
 pub struct Workspace {
@@ -24,12 +21,7 @@ pub struct Workspace {
     members: Vec<Member>,
     /// IANA names; `""` for whoever's zone is not known.
     zone_names: Vec<String>,
-    clicks_per_open: f64,
-    whole: Group,
-    /// In the order of `zone_names`.
-    zones: Vec<Group>,
-    domains: BTreeMap<u64, Counts>,
-    domain_strength: f64,
+    habits: Fitted,
 }
 
 /// One of them.
@@ -96,17 +88,11 @@ impl Workspace {
     /// The answer for one of them.
     pub fn answer(&self, place: usize, options: &Options) -> Answer {
         let member = &self.members[place];
-        let counts = member.counts(self.clicks_per_open);
-        let zone = &self.zones[member.zone as usize];
-        let domain = self.domains.get(&member.domain);
-        let domain = domain.map(|sums| zone.part(Level::Domain, sums, self.domain_strength));
-        let mut groups = vec![&self.whole, zone];
-        groups.extend(domain.as_ref());
-        let time_zone = Some(self.zone_names[member.zone as usize].as_str()).filter(|name| !name.is_empty());
-        let asked =
-            send_time::Person { counts: &counts, groups: &groups, time_zone, region: Region::Allowed };
-        let windows = recommend(&asked, options);
-        let by_hour = windows.as_ref().ok().and_then(|_| by_hour(&asked, options.weekday));
+        let near = self.habits.near(&self.zone_names[member.zone as usize], member.domain);
+        let counts = member.counts.open();
+        let own = Own { counts: &counts, machines: member.machines, region: Region::Allowed };
+        let windows = near.recommend(&own, options);
+        let by_hour = windows.as_ref().ok().and_then(|_| near.by_hour(&own, options.weekday));
         Answer { recipient: member.recipient, windows, by_hour }
     }
 }
@@ -144,45 +130,18 @@ impl Reading {
 
     fn finish(self) -> Workspace {
         let Reading { members, zones, opened, clicked } = self;
-        let clicks_per_open = if opened > 0.0 { clicked / opened } else { CLICKS_PER_OPEN };
         let mut zone_names = vec![String::new(); zones.len()];
         zones.into_iter().for_each(|(name, zone)| zone_names[zone as usize] = name);
-
-        let mut whole = Counts::default();
-        let mut of_zones: Vec<(Counts, Vec<usize>)> = vec![Default::default(); zone_names.len()];
-        let mut of_domains: BTreeMap<u64, (Counts, Vec<usize>)> = BTreeMap::new();
-        for (place, member) in members.iter().enumerate() {
-            let counts = member.counts(clicks_per_open);
-            let voice = counts.voice();
-            whole.merge(&counts, voice);
-            let domain = (member.domain != 0).then(|| of_domains.entry(member.domain).or_default());
-            for (sums, places) in [&mut of_zones[member.zone as usize]].into_iter().chain(domain) {
-                sums.merge(&counts, voice);
-                places.push(place);
-            }
-        }
-        let whole = Group::workspace(&whole);
-        let own = |place: &usize| members[*place].counts(clicks_per_open);
-        let mut likeness = Likeness::default();
-        for (_, places) in &of_zones {
-            likeness.add(places.iter().map(|place| (&whole, own(place))));
-        }
-        let strength = likeness.strength();
-        let zones: Vec<Group> =
-            of_zones.iter().map(|(sums, _)| whole.part(Level::Zone, sums, strength)).collect();
-        let mut likeness = Likeness::default();
-        for (_, places) in of_domains.values() {
-            likeness.add(places.iter().map(|place| (&zones[members[*place].zone as usize], own(place))));
-        }
-        let domain_strength = likeness.strength();
-        let domains = of_domains.into_iter().map(|(domain, (sums, _))| (domain, sums)).collect();
-        Workspace { members, zone_names, clicks_per_open, whole, zones, domains, domain_strength }
-    }
-}
-
-impl Member {
-    fn counts(&self, clicks_per_open: f64) -> Counts {
-        seen_share(self.counts.open(), self.machines, clicks_per_open)
+        let habits = Habits::learn(clicks_per_open(opened, clicked), || {
+            members.iter().map(|member| send_time::Member {
+                recipient: member.recipient,
+                counts: member.counts.open(),
+                machines: member.machines,
+                time_zone: &zone_names[member.zone as usize],
+                domain: member.domain,
+            })
+        });
+        Workspace { habits: habits.fit(), members, zone_names }
     }
 }
 

@@ -5,7 +5,8 @@ use send_time::counts::{BINS, bin};
 use send_time::evidence::{Kind, Machines, Seen, act, repeats, visible};
 use send_time::policy::Quiet;
 use send_time::{
-    Act, Counts, Group, Level, Likeness, Mail, Options, Person, Refused, Region, Weekday, Window, recommend,
+    Act, Counts, Group, Level, Likeness, Mail, Moments, Options, Person, Refused, Region, Weekday, Window,
+    recommend,
 };
 
 const ANY: Options = Options { weekday: Weekday::Any, quiet: None };
@@ -170,14 +171,15 @@ fn people_alike_trust_their_company() {
     everybody.merge(&late, 800.0);
     let group = Group::workspace(&everybody);
     let strength = |companies: [[&Counts; 2]; 2]| {
-        let mut likeness = Likeness::default();
-        for _ in 0..40 {
-            for company in &companies {
-                let members = company.iter().cycle().take(20);
-                likeness.add(members.map(|counts| (&group, *counts)));
-            }
-        }
-        likeness.strength()
+        let parts: Vec<Moments> = companies
+            .iter()
+            .map(|company| {
+                let mut part = Moments::default();
+                company.iter().cycle().take(20).for_each(|counts| part.add(&group, counts));
+                part
+            })
+            .collect();
+        Likeness::of(parts.iter().cycle().take(80)).strength()
     };
     let (alike, mixed) =
         (strength([[&early, &early], [&late, &late]]), strength([[&early, &late], [&early, &late]]));
