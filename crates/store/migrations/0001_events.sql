@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS events{local}
 (
     workspace UInt32 COMMENT 'Workspace: the tenant that sent the message' CODEC(ZSTD(1)),
     message UInt64 COMMENT 'The sender''s message (a campaign or a template run); 0 in mode date' CODEC(ZSTD(1)),
-    recipient UInt64 COMMENT 'Keyed hash of the sender''s recipient id; 0 when it may not be known' CODEC(ZSTD(1)),
+    recipient UInt64 COMMENT 'Keyed hash of the sender''s recipient id; 0 when it may not be known; in mode date cleared when the day after is over, last_opens has the last day' CODEC(ZSTD(1)) TTL if(mode = 'date', toDateTime(received_at) + INTERVAL 2 DAY, toDateTime('2106-01-01 00:00:00', 'UTC')),
     received_at DateTime64(3, 'UTC') COMMENT 'When the edge received the request, in mode anonymous the hour and in mode date the day; for sent, when the message was sent' CODEC(Delta, ZSTD(1)),
     kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'What happened' CODEC(ZSTD(1)),
     link UInt32 COMMENT 'Number of the link in the message, from 1; 0 for an open' CODEC(ZSTD(1)),

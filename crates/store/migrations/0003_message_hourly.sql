@@ -42,7 +42,7 @@ AS SELECT
     k_topic,
     k_part,
     count() AS events,
-    uniqStateIf(recipient, recipient != 0) AS recipients,
+    uniqStateIf(recipient, recipient != 0 AND mode != 'date') AS recipients,
     max(events{local}.k_off) AS k_off
 FROM events{local}
 WHERE getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
@@ -63,7 +63,7 @@ SELECT
     kind,
     verdict,
     count() AS events,
-    uniqStateIf(recipient, recipient != 0) AS recipients
+    uniqStateIf(recipient, recipient != 0 AND mode != 'date') AS recipients
 FROM events_current
 WHERE (workspace, message) GLOBAL IN (SELECT workspace, message FROM corrections)
 GROUP BY workspace, message, hour, kind, verdict

@@ -43,6 +43,8 @@ pub(crate) struct View {
     name: String,
     target: String,
     select: String,
+    /// Whether the target has partitions: those of the events' months. One that has none says the month in a column.
+    is_partitioned: bool,
 }
 
 impl Store {
@@ -75,8 +77,12 @@ impl Store {
     /// as much: it was written after it.
     async fn has(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
         let Range { source, part, from, month, .. } = range;
+        let in_month = match view.is_partitioned {
+            true => format!("_partition_id = '{month}'"),
+            false => format!("month = {month}"),
+        };
         let rows = format!(
-            "{} WHERE _partition_id = '{month}' AND k_topic = {{source:String}} AND k_part = {part} AND k_off >= {from}",
+            "{} WHERE {in_month} AND k_topic = {{source:String}} AND k_part = {part} AND k_off >= {from}",
             view.target,
         );
         server.any(&rows, "", &[("source", source)], self.config.request_timeout_ms).await
@@ -122,7 +128,8 @@ impl Store {
     }
 
     /// Compares each view with a recount of all events, on every server that takes inserts. Exact while nothing is
-    /// written; reads everything. What a target holds without a source came from no event, and is left out.
+    /// written; reads everything. Rows without a source are left out: they came from no event, or are what is left of
+    /// events that no longer say whose they were, and are told by the row of their source (`last_opens`).
     ///
     /// # Errors
     /// When a server refuses or does not answer in time.
@@ -145,7 +152,7 @@ impl Store {
     }
 
     async fn recount(&self, server: &Server, view: &View) -> Result<Drift, StoreError> {
-        let View { name, target, select } = view;
+        let View { name, target, select, .. } = view;
         let columns = server
             .text(
                 "SELECT if(startsWith(type, 'AggregateFunction'), 'finalizeAggregation(' || name || ')', name) \
@@ -158,7 +165,7 @@ impl Store {
         let sql = format!(
             "WITH held AS (SELECT {row} AS row FROM {target} FINAL WHERE k_topic != '') \
              SELECT (SELECT count() FROM held), (SELECT count() FROM (SELECT row, sum(side) AS sides FROM \
-             (SELECT {row} AS row, 1 AS side FROM ({select}) UNION ALL SELECT row, -1 FROM held) \
+             (SELECT {row} AS row, 1 AS side FROM ({select}) WHERE k_topic != '' UNION ALL SELECT row, -1 FROM held) \
              GROUP BY row HAVING sides != 0)) \
              SETTINGS max_bytes_before_external_group_by = 500000000, do_not_merge_across_partitions_select_final = 1"
         );
@@ -194,17 +201,18 @@ impl Server {
     /// The materialized views of the database, asked once: a migration that adds one is followed by a restart.
     async fn views(&self, timeout_ms: u64) -> Result<&[View], StoreError> {
         let ask = async {
-            let sql = "SELECT name, target_table, as_select FROM system.tables \
-                 WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name FORMAT JSONCompactEachRow";
+            let sql = "SELECT name, target_table, as_select, target_table IN \
+                 (SELECT name FROM system.tables WHERE database = currentDatabase() AND partition_key != '') \
+                 FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name FORMAT JSONCompactEachRow";
             let text = self.text(sql, &[], timeout_ms).await?;
             let view = |line: &str| {
-                let [name, target, select] = serde_json::from_str(line).ok()?;
-                Some(View { name, target, select })
+                let (name, target, select, partitioned): (_, _, _, u8) = serde_json::from_str(line).ok()?;
+                Some(View { name, target, select, is_partitioned: partitioned == 1 })
             };
             text.lines().map(view).collect::<Option<Vec<View>>>().ok_or_else(|| StoreError::Answer {
                 server: self.name.clone(),
                 query: "materialized views",
-                expected: "three texts a line",
+                expected: "three texts and a number a line",
             })
         };
         self.views.get_or_try_init(|| ask).await.map(Vec::as_slice)
