@@ -47,8 +47,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(500);
 /// When the drill could not be made or a part did not come back.
 pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     options.check()?;
-    let program = mailbeacon(options)?;
-    let dir = folder(options)?;
+    let program = mailbeacon(options.mailbeacon.as_deref())?;
+    let dir = folder(options.dir.as_deref(), "drill", &options.scenario.to_string())?;
     let drilled = drill(options, &program, &dir);
     let well = drilled.as_ref().is_ok_and(Report::is_well);
     if well && !options.keep {
@@ -64,11 +64,11 @@ pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The program under test.
-fn mailbeacon(options: &DrillOptions) -> anyhow::Result<PathBuf> {
+/// The program under test: as named, or the one beside this.
+pub(crate) fn mailbeacon(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let beside = || Some(std::env::current_exe().ok()?.with_file_name("mailbeacon"));
     let program =
-        options.mailbeacon.clone().or_else(beside).context("failed to find this program's folder")?;
+        named.map(Path::to_owned).or_else(beside).context("failed to find this program's folder")?;
     ensure!(
         program.is_file(),
         "no program at {}: build it with `cargo build --release`, or name it with --mailbeacon",
@@ -77,18 +77,18 @@ fn mailbeacon(options: &DrillOptions) -> anyhow::Result<PathBuf> {
     program.canonicalize().with_context(|| format!("failed to resolve {}", program.display()))
 }
 
-/// Where everything goes.
-fn folder(options: &DrillOptions) -> anyhow::Result<PathBuf> {
-    let dir = match &options.dir {
-        Some(dir) => dir.clone(),
+/// Where everything goes: as named, or a folder of its own below `kind` beside this program.
+pub(crate) fn folder(named: Option<&Path>, kind: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let dir = match named {
+        Some(dir) => dir.to_owned(),
         None => {
             let program = std::env::current_exe().context("failed to find this program's folder")?;
-            program.with_file_name("drill").join(format!("{}-{}", options.scenario, std::process::id()))
+            program.with_file_name(kind).join(format!("{name}-{}", std::process::id()))
         }
     };
     fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
     let mut entries = fs::read_dir(&dir).with_context(|| format!("failed to read {}", dir.display()))?;
-    ensure!(entries.next().is_none(), "{} is not empty: a drill begins with nothing", dir.display());
+    ensure!(entries.next().is_none(), "{} is not empty: a {kind} begins with nothing", dir.display());
     dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
 }
 

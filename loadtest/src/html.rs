@@ -7,7 +7,8 @@ use crate::report::{Percentiles, Report};
 use crate::timeline::{Interval, Point};
 use crate::watch::Sample;
 
-const CSS: &str = include_str!("report.css");
+/// Of every page.
+pub(crate) const CSS: &str = include_str!("report.css");
 
 /// The page.
 pub fn page(report: &Report) -> String {

@@ -12,7 +12,7 @@ use loadtest::compare::options::CompareOptions;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
-use loadtest::simulate::SimulateOptions;
+use loadtest::simulate::{Ran, SimulateOptions};
 use loadtest::{campaign, compare, drill, enrich_cost, html, run, self_check, simulate};
 use serde::Serialize;
 
@@ -84,8 +84,17 @@ async fn check(options: &SelfCheckOptions) -> anyhow::Result<ExitCode> {
 }
 
 fn simulated(options: &SimulateOptions) -> anyhow::Result<ExitCode> {
-    if let Some((scores, json)) = simulate::run(options)? {
-        publish(&json, &scores)?;
+    match simulate::run(options)? {
+        Ran::Written => {}
+        Ran::Scored(scores, json) => publish(&json, &scores)?,
+        Ran::Piped(report, [json, page]) => {
+            publish(&json, &*report)?;
+            write(page.as_deref(), || simulate::page::page(&report))?;
+            report.missed().for_each(|bar| eprintln!("missed: {bar}"));
+            if report.missed().next().is_some() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

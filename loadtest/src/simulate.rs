@@ -1,36 +1,40 @@
 //! A workspace of simulated people whose habits are known, to judge recommended send times against the truth.
 //!
 //! Generation and judgement are apart: the history is written as an import would read it, and recommendations may come
-//! from the estimator in this process or from elsewhere, as lines of JSON.
+//! from the estimator in this process, from elsewhere as lines of JSON, or from the whole pipeline.
 
+pub mod answers;
 pub mod chance;
 pub mod estimate;
 pub mod evidence;
 pub mod habit;
 pub mod history;
 pub mod methods;
+pub mod page;
 pub mod person;
+pub mod pipeline;
 pub mod score;
 #[cfg(test)]
 mod tests;
 pub mod world;
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use send_time::{Options, Refused, Weekday, Window};
-use serde::Deserialize;
+use send_time::{Options, Weekday};
 
+use answers::{Answer, Naming};
 use evidence::Known;
+use history::Event;
 use person::{Person, Span};
+use pipeline::PipelineOptions;
 use score::{Judged, Score, Scores};
-use world::WorldName;
+use world::{World, WorldName};
 
 /// What to simulate.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +56,12 @@ pub struct SimulateOptions {
 pub enum Judge {
     /// Judge the estimator, or recommendations from elsewhere, against the truth and the usual methods.
     Score(ScoreOptions),
+    /// Send the history through a whole `mailbeacon up`, and judge what it recommends.
+    ///
+    /// The program is started in a folder of its own. Each history comes in by `mailbeacon import`, what is recommended
+    /// at its end by `mailbeacon send-time --all`. The judge knows everyone's habit.
+    #[command(after_long_help = pipeline::EXAMPLES)]
+    Pipeline(PipelineOptions),
 }
 
 /// Who is simulated, and for how long.
@@ -89,10 +99,16 @@ pub struct ScoreOptions {
     /// Who is simulated: as the history was made.
     #[command(flatten)]
     pub crowd: Crowd,
-    /// Lines of JSON, one for each recipient: `recipient` and the fields of a window, or `refused`. Without it the
-    /// estimator is run in this process.
+    /// Lines of JSON, one for each recipient: `recipient` and `windows`, the best first, or the fields of a window, or
+    /// `refused`; as `mailbeacon send-time --all` writes them. Without it the estimator is run in this process.
     #[arg(long, value_name = "FILE")]
     pub recommendations: Option<PathBuf>,
+    /// The key ring of the instance that recommends, where recipients are named by their keys.
+    #[arg(long, value_name = "FILE", requires = "recommendations")]
+    pub keys: Option<PathBuf>,
+    /// The workspace that the history was imported to.
+    #[arg(long, default_value_t = 1)]
+    pub workspace: u32,
     /// The days that are asked for, and judged.
     #[arg(long, value_enum, default_value_t = Days::Any)]
     pub days: Days,
@@ -107,20 +123,35 @@ pub struct ScoreOptions {
     pub json: Option<PathBuf>,
 }
 
-/// Writes a history, or returns the scores and where they are wanted.
-pub fn run(options: &SimulateOptions) -> anyhow::Result<Option<(Scores, Option<PathBuf>)>> {
-    if let Some(Judge::Score(asked)) = &options.judge {
-        return Ok(Some((score(asked)?, asked.json.clone())));
+/// What came of it.
+pub enum Ran {
+    /// A history is written.
+    Written,
+    /// Scores, and where they are wanted.
+    Scored(Scores, Option<PathBuf>),
+    /// What came out of the pipeline, and where it is wanted: as JSON, and as a page.
+    Piped(Box<pipeline::report::Report>, [Option<PathBuf>; 2]),
+}
+
+/// Writes a history, or judges.
+pub fn run(options: &SimulateOptions) -> anyhow::Result<Ran> {
+    match &options.judge {
+        None => {}
+        Some(Judge::Score(asked)) => return Ok(Ran::Scored(score(asked)?, asked.json.clone())),
+        Some(Judge::Pipeline(asked)) => {
+            let report = Box::new(pipeline::run(asked)?);
+            return Ok(Ran::Piped(report, [asked.json.clone(), asked.html.clone()]));
+        }
     }
-    let span = options.crowd.span()?;
     let out: Box<dyn Write> = match &options.out {
         Some(file) => {
             Box::new(File::create(file).with_context(|| format!("failed to create {}", file.display()))?)
         }
         None => Box::new(io::stdout().lock()),
     };
+    let span = options.crowd.span()?;
     write(&options.crowd, &span, &mut BufWriter::new(out)).context("failed to write the history")?;
-    Ok(None)
+    Ok(Ran::Written)
 }
 
 fn write(crowd: &Crowd, span: &Span, out: &mut impl Write) -> io::Result<()> {
@@ -128,7 +159,7 @@ fn write(crowd: &Crowd, span: &Span, out: &mut impl Write) -> io::Result<()> {
     for index in 0..span.people {
         let person = Person::draw(&world, span, index);
         let events = history::of(&person, &world, span, index);
-        history::write(out, &person, &events)?;
+        history::write(out, &person, &events, false)?;
     }
     out.flush()
 }
@@ -142,25 +173,77 @@ pub fn score(asked: &ScoreOptions) -> anyhow::Result<Scores> {
 }
 
 fn score_one(crowd: &Crowd, asked: &ScoreOptions) -> anyhow::Result<Score> {
-    let span = crowd.span()?;
-    let world = crowd.world.world();
-    let people: Vec<Person> = (0..span.people).map(|index| Person::draw(&world, &span, index)).collect();
-    let known: Vec<Known> = people
-        .iter()
-        .enumerate()
-        .map(|(index, person)| Known::read(&history::of(person, &world, &span, index), span.until_ms))
-        .collect();
+    let simulated = Simulated::new(crowd)?;
     let weekday = match asked.days {
         Days::Any => Weekday::Any,
         Days::Weekday => Weekday::Weekday,
         Days::Weekend => Weekday::Weekend,
     };
     let answers = match &asked.recommendations {
-        Some(file) => read(file, &people)?,
-        None => estimate::all(&people, &known, asked.without_sends, &Options { weekday, quiet: None }),
+        Some(file) => {
+            let naming = match &asked.keys {
+                Some(keys) => Naming::Keys(Box::new(answers::keys(keys)?), asked.workspace),
+                None => Naming::Names,
+            };
+            let opened = File::open(file).with_context(|| format!("failed to open {}", file.display()))?;
+            answers::read(io::BufReader::new(opened), &simulated.people, &naming)
+                .with_context(|| format!("failed to read {}", file.display()))?
+        }
+        None => simulated.estimate(asked.without_sends, weekday),
     };
-    let judged = Judged { name: &crowd.world.name(), world: &world, span: &span, weekday };
-    Ok(score::judge(&judged, &people, &known, &answers))
+    Ok(simulated.judge(&answers, weekday))
+}
+
+/// A workspace of people: who they are, and what a sender's system has seen of them.
+pub struct Simulated {
+    name: String,
+    world: World,
+    span: Span,
+    /// In the order of their numbers.
+    pub people: Vec<Person>,
+    /// What happened to the mails of each.
+    pub events: Vec<Vec<Event>>,
+    /// The same, as the simulation itself makes sense of it.
+    pub known: Vec<Known>,
+}
+
+impl Simulated {
+    /// Draws everybody.
+    ///
+    /// # Errors
+    /// When the crowd cannot be.
+    pub fn new(crowd: &Crowd) -> anyhow::Result<Simulated> {
+        let (span, world) = (crowd.span()?, crowd.world.world());
+        let people: Vec<Person> = (0..span.people).map(|index| Person::draw(&world, &span, index)).collect();
+        let events: Vec<Vec<Event>> = people
+            .iter()
+            .enumerate()
+            .map(|(index, person)| history::of(person, &world, &span, index))
+            .collect();
+        let known = events.iter().map(|events| Known::read(events, span.until_ms)).collect();
+        Ok(Simulated { name: crowd.world.name(), world, span, people, events, known })
+    }
+
+    /// What the estimator says in this process.
+    pub fn estimate(&self, without_sends: bool, weekday: Weekday) -> Vec<Answer> {
+        estimate::all(&self.people, &self.known, without_sends, &Options { weekday, quiet: None })
+    }
+
+    /// Holds answers to the truth.
+    pub fn judge(&self, answers: &[Answer], weekday: Weekday) -> Score {
+        let judged = Judged { name: &self.name, world: &self.world, span: &self.span, weekday };
+        score::judge(&judged, &self.people, &self.known, answers)
+    }
+
+    /// Writes the history to be imported by a system without a place database.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut all = self.people.iter().zip(&self.events);
+        all.try_for_each(|(person, events)| history::write(out, person, events, true))?;
+        out.flush()
+    }
 }
 
 impl Crowd {
@@ -176,34 +259,4 @@ impl Crowd {
         let until_ms = until.timestamp().as_millisecond();
         Ok(Span { people: self.people, weeks: self.weeks, seed: self.seed, until_ms })
     }
-}
-
-/// A line of recommendations.
-#[derive(Deserialize)]
-struct Line {
-    recipient: String,
-    refused: Option<Refused>,
-    #[serde(flatten)]
-    window: Option<Window>,
-}
-
-fn read(file: &Path, people: &[Person]) -> anyhow::Result<Vec<Result<Vec<Window>, Refused>>> {
-    let opened = File::open(file).with_context(|| format!("failed to open {}", file.display()))?;
-    let mut found: HashMap<String, Result<Vec<Window>, Refused>> = HashMap::new();
-    for (number, line) in BufReader::new(opened).lines().enumerate() {
-        let line = line.with_context(|| format!("failed to read {}", file.display()))?;
-        let line: Line = serde_json::from_str(&line)
-            .with_context(|| format!("{} line {}: expected a recommendation", file.display(), number + 1))?;
-        let answer = match (line.refused, line.window) {
-            (Some(refused), _) => Err(refused),
-            (None, Some(window)) => Ok(vec![window]),
-            (None, None) => Err(Refused::NotEnoughEvents),
-        };
-        // The best window comes first.
-        found.entry(line.recipient).or_insert(answer);
-    }
-    Ok(people
-        .iter()
-        .map(|person| found.remove(&person.name).unwrap_or(Err(Refused::NotEnoughEvents)))
-        .collect())
 }

@@ -237,8 +237,9 @@ struct Line<'a> {
     domain: &'a str,
 }
 
-/// Writes the events of a person as lines of JSON.
-pub fn write(out: &mut impl Write, person: &Person, events: &[Event]) -> io::Result<()> {
+/// Writes the events of a person as lines of JSON. With `zones` what a person did says in which zone: what a place
+/// database tells by the address, had these addresses been theirs.
+pub fn write(out: &mut impl Write, person: &Person, events: &[Event], zones: bool) -> io::Result<()> {
     for event in events {
         let sent = event.kind == Kind::Sent;
         let own = |text| if sent { text } else { "" };
@@ -247,11 +248,11 @@ pub fn write(out: &mut impl Write, person: &Person, events: &[Event]) -> io::Res
             kind: event.kind,
             time: time(event.at_ms),
             recipient: &person.name,
-            message: format!("{}-mail-{}", person.name, event.mail),
+            message: message(person, event.mail),
             link: event.link,
             user_agent: event.user_agent,
             address: if sent { String::new() } else { format!("{}.{host}", event.network) },
-            time_zone: own(&event.time_zone),
+            time_zone: if sent || zones { &event.time_zone } else { "" },
             country: own(person.country),
             domain: own(&person.domain),
         };
@@ -259,6 +260,11 @@ pub fn write(out: &mut impl Write, person: &Person, events: &[Event]) -> io::Res
         out.write_all(b"\n")?;
     }
     Ok(())
+}
+
+/// The name of a person's mail.
+pub fn message(person: &Person, mail: usize) -> String {
+    format!("{}-mail-{mail}", person.name)
 }
 
 fn time(at_ms: i64) -> String {

@@ -1,5 +1,6 @@
 //! The judgement: what each method's hour is worth in truth.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use send_time::zone::{self, Wall};
@@ -18,6 +19,9 @@ const TEN_MINUTES_MS: i64 = 600_000;
 /// Claims of at least this confidence are held to the truth.
 pub const CLAIMED_MIN: f64 = 0.7;
 
+/// The name of what is judged among the methods.
+pub const ESTIMATOR: &str = "estimator";
+
 /// How the estimator and the usual methods did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Score {
@@ -35,6 +39,8 @@ pub struct Score {
     pub over_best_histogram: f64,
     /// People by whose habit spoke; `refused` where nothing did.
     pub levels: Vec<(String, usize)>,
+    /// Those for whom nothing spoke, by the reason.
+    pub refused: BTreeMap<&'static str, usize>,
     /// What was claimed, and what is true.
     pub calibration: Vec<Claims>,
     /// Largest difference of claimed and true in a tenth above [`CLAIMED_MIN`], of all levels together.
@@ -105,6 +111,7 @@ pub fn judge(
     let (mut best, mut usual_sum, mut ours) = (0.0, 0.0, 0.0);
     let (mut claimed, mut truly) = (0.0, 0.0);
     let mut levels = [0_usize; 5];
+    let mut refused = BTreeMap::new();
     let mut claims: Vec<(Level, f64, bool)> = Vec::new();
     for (index, ((person, known), answer)) in people.iter().zip(known).zip(answers).enumerate() {
         let truth = Truth { person, until_ms: span.until_ms, weekday: judged.weekday };
@@ -120,6 +127,8 @@ pub fn judge(
             None => {
                 ours += usual;
                 levels[4] += 1;
+                let why = answer.as_ref().err().map_or("no_window", |refused| refused.as_str());
+                *refused.entry(why).or_insert(0) += 1;
             }
             Some(window) => {
                 let worth = truth.window(window.start_hour, window.end_hour, &window.time_zone);
@@ -143,7 +152,7 @@ pub fn judge(
     let of = |method: Method| sums[ALL.iter().position(|other| *other == method).unwrap_or(0)];
     let mut methods: Vec<Row> = ALL.iter().map(|method| row(method.name(), of(*method))).collect();
     methods.insert(1, row("sender's usual hours", usual_sum));
-    methods.push(row("estimator", ours));
+    methods.push(row(ESTIMATOR, ours));
     methods.push(row("best hour of each", best));
     let histogram = HISTOGRAMS.iter().map(|method| of(*method)).fold(0.0, f64::max);
     let calibration = calibration(&claims);
@@ -158,6 +167,7 @@ pub fn judge(
         over_most_frequent: ours / of(Method::MostFrequent),
         over_best_histogram: ours / histogram,
         levels: names.iter().map(|name| (*name).to_owned()).zip(levels).collect(),
+        refused,
         calibration,
         calibration_off,
         claimed_p_open_1h: claimed / spoken,
@@ -253,6 +263,13 @@ impl Truth<'_> {
             }
         }
         sum / weights
+    }
+}
+
+impl Score {
+    /// The mean probability of an open within an hour at the time of a method; not a number for one that is unknown.
+    pub fn p_open_1h(&self, method: &str) -> f64 {
+        self.methods.iter().find(|row| row.method == method).map_or(f64::NAN, |row| row.p_open_1h)
     }
 }
 

@@ -78,6 +78,8 @@ fn the_estimator_beats_the_usual_methods() {
         let asked = ScoreOptions {
             crowd: crowd(1_500, 42, world),
             recommendations: None,
+            keys: None,
+            workspace: 1,
             days: Days::Any,
             without_sends: false,
             more_seeds: vec![43],
@@ -108,6 +110,8 @@ fn recommendations_from_elsewhere_are_judged() {
     let asked = ScoreOptions {
         crowd: crowd(80, 42, WorldName::Real),
         recommendations: Some(file.path().to_owned()),
+        keys: None,
+        workspace: 1,
         days: Days::Any,
         without_sends: false,
         more_seeds: Vec::new(),
