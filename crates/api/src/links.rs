@@ -253,8 +253,7 @@ impl About<'_> {
             ModeName::Off => Mode::Off,
         };
         let recipient = match self.recipient.as_deref() {
-            // Not even sealed: a token may end up in a log beside a time, and a key in other hands.
-            _ if matches!(mode, Mode::Anonymous | Mode::Off) => 0,
+            None | Some("") if !link::names_recipient(mode) => 0,
             None | Some("") => {
                 return Err(Fault::field(
                     "recipient",

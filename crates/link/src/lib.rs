@@ -40,7 +40,7 @@ pub use html::{
 };
 pub use key_file::KeysError;
 pub use keys::Keys;
-pub use mint::{Link, MintError};
+pub use mint::{Link, MintError, names_recipient};
 pub use site::{PATHS, Site, SiteError, URL_BYTES_MAX, parse_path};
 pub use target::{TargetProblem, location};
 pub use token::{TOKEN_BYTES_MAX, TokenError};

@@ -13,7 +13,8 @@ pub struct Link {
     pub workspace: u32,
     /// The message's number: see [`Keys::message`](crate::Keys::message).
     pub message: u64,
-    /// The recipient's key: see [`Keys::recipient`](crate::Keys::recipient). 0 when it may not be known.
+    /// The recipient's key: see [`Keys::recipient`](crate::Keys::recipient). 0 when it may not be known: so it is
+    /// sealed in a mode that does not [name](names_recipient) one.
     pub recipient: u64,
     /// The link's number in the message, from 1 in document order; 0 for an open.
     pub link: u32,
@@ -102,8 +103,15 @@ pub enum MintError {
     },
 }
 
+/// Whether a link of this mode says whose it is. Of the modes `anonymous` and `off` it never does, whatever it was
+/// given: nothing may be recorded by the recipient, and a token may end up in a log beside a time, and a key in other
+/// hands.
+pub fn names_recipient(mode: Mode) -> bool {
+    !matches!(mode, Mode::Anonymous | Mode::Off)
+}
+
 impl Link {
-    /// The link as it is sealed, with its target as a redirect writes it.
+    /// The link as it is sealed, with its target as a redirect writes it, and no recipient that its mode may not name.
     pub(crate) fn checked(&self) -> Result<Link, MintError> {
         match self.kind {
             Kind::Open | Kind::Click | Kind::Download => {}
@@ -122,6 +130,7 @@ impl Link {
                 problem,
             })?,
         };
-        Ok(Link { target, sent_at_ms: self.sent_at_ms / 1_000 * 1_000, ..self.clone() })
+        let recipient = if names_recipient(self.mode) { self.recipient } else { 0 };
+        Ok(Link { target, recipient, sent_at_ms: self.sent_at_ms / 1_000 * 1_000, ..self.clone() })
     }
 }

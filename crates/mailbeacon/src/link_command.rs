@@ -181,10 +181,11 @@ impl About {
             Some(id) if id.is_empty() => {
                 bail!("--recipient is empty: expected the sender's own id of the recipient")
             }
-            // Not even sealed: a token may end up in a log beside a time, and a key in other hands.
-            _ if matches!(mode, Mode::Anonymous | Mode::Off) => 0,
             Some(id) => keys.recipient(self.workspace, id),
-            None => bail!("--recipient is missing: only the modes anonymous and off go without"),
+            None if link::names_recipient(mode) => {
+                bail!("--recipient is missing: only the modes anonymous and off go without")
+            }
+            None => 0,
         };
         if self.message.is_empty() {
             bail!("--message is empty: expected a number or a name");

@@ -287,11 +287,10 @@ impl Work<'_> {
 
     /// What all tokens of the message have in common.
     fn blank(&self) -> Link {
-        let known = !matches!(self.message.mode, Mode::Anonymous | Mode::Off);
         Link {
             workspace: self.message.workspace,
             message: self.message.message,
-            recipient: if known { self.message.recipient } else { 0 },
+            recipient: self.message.recipient,
             sent_at_ms: self.message.sent_at_ms,
             mode: self.message.mode,
             region: self.message.region,

@@ -1,7 +1,9 @@
 //! A token opens to what was minted, and to nothing else after any change.
 
 use event::{Kind, Mode, Position, Region};
-use link::{Keys, Link, MintError, Site, TOKEN_BYTES_MAX, TokenError, URL_BYTES_MAX, parse_path};
+use link::{
+    Keys, Link, MintError, Site, TOKEN_BYTES_MAX, TokenError, URL_BYTES_MAX, names_recipient, parse_path,
+};
 use proptest::prelude::*;
 
 use crate::{KEY_FILE, ring};
@@ -16,17 +18,17 @@ fn any_link() -> impl Strategy<Value = Link> {
     let seconds = prop_oneof![Just(0), 1_600_000_000..2_000_000_000i64, 0..=i64::MAX / 1_000];
     let choices = (0..3usize, 0..3i32, 0..5i32, 0..3i32, any::<bool>());
     (ids, seconds, choices, target).prop_map(|(ids, seconds, choices, target)| {
-        let kind = HITS[choices.0];
+        let (kind, mode) = (HITS[choices.0], Mode::try_from(choices.2).unwrap());
         Link {
             kind,
             workspace: ids.0,
             message: ids.1,
-            recipient: ids.2,
+            recipient: if names_recipient(mode) { ids.2 } else { 0 },
             link: ids.3,
             target: if kind == Kind::Open { String::new() } else { target },
             sent_at_ms: seconds * 1_000,
             position: Position::try_from(choices.1).unwrap(),
-            mode: Mode::try_from(choices.2).unwrap(),
+            mode,
             region: Region::try_from(choices.3).unwrap(),
             trap: choices.4,
         }
@@ -103,6 +105,24 @@ proptest! {
         for kind in HITS {
             prop_assert!(ring().open(kind, text.as_bytes()).is_err());
         }
+    }
+}
+
+#[test]
+fn a_token_holds_no_recipient_that_its_mode_may_not_name() {
+    let keys = ring();
+    for (mode, is_named) in [
+        (Mode::Unspecified, true),
+        (Mode::Full, true),
+        (Mode::Date, true),
+        (Mode::Anonymous, false),
+        (Mode::Off, false),
+    ] {
+        let (of_one, of_nobody) =
+            (Link { mode, ..usual_open() }, Link { mode, recipient: 0, ..usual_open() });
+        assert_eq!(keys.mint(&of_one).unwrap() != keys.mint(&of_nobody).unwrap(), is_named, "{mode:?}");
+        let opened = keys.open(Kind::Open, keys.mint(&of_one).unwrap().as_bytes()).unwrap();
+        assert_eq!(opened.recipient, if is_named { usual_open().recipient } else { 0 }, "{mode:?}");
     }
 }
 
