@@ -37,6 +37,12 @@ pub fn exposure(counts: &Counts, days: Weekday) -> Hours {
     sum.map(|hours| hours.max(EXPOSURE_MIN))
 }
 
+/// What a mail sent in each hour comes to, at a hazard.
+pub fn offered_after(hazard: &Hours) -> Hours {
+    let each = opportunity();
+    std::array::from_fn(|s| (0..24).map(|k| each[k] * hazard[(s + k) % 24]).sum())
+}
+
 /// What mail offers in each hour.
 fn offered(mail: &Hours) -> Hours {
     let each = opportunity();

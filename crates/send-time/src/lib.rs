@@ -13,9 +13,11 @@ pub mod counts;
 pub mod evidence;
 pub mod group;
 pub mod habits;
+mod learn;
 pub mod model;
 pub mod normal;
 pub mod policy;
+pub mod profiles;
 mod reasons;
 pub mod recommend;
 pub mod zone;
@@ -23,6 +25,7 @@ pub mod zone;
 pub use counts::{Act, Counts, Mail, Weekday};
 pub use group::{Group, Level, Likeness, Moments};
 pub use habits::{Fitted, Habits, Member, Near, Own};
+pub use profiles::{Mix, Profile};
 pub use recommend::{Options, Person, Refused, Region, Window, by_hour, recommend};
 
 /// A value for each hour of the local day.

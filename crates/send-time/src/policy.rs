@@ -63,12 +63,12 @@ fn draw(name: Name, what: For) -> u64 {
 }
 
 /// `bits` as a number below `length`, evenly but for 1 part in 2^64 / length.
-fn scaled(bits: u64, length: u64) -> u64 {
+pub(crate) fn scaled(bits: u64, length: u64) -> u64 {
     ((u128::from(bits) * u128::from(length)) >> 64) as u64
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

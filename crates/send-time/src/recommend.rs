@@ -6,11 +6,12 @@ use crate::Hours;
 use crate::counts::{Counts, Weekday};
 use crate::group::{Fit, Group, Level};
 use crate::model::{
-    CONFIDENCE_MIN, CONFIDENCE_STRENGTH, JOIN_SHARE, OVERDISPERSION, PESSIMISM, RECIPIENT_ACTS_MIN,
-    RECIPIENT_STRENGTH, WINDOW_HOURS_MAX, WINDOWS_MAX, first_hour,
+    CONFIDENCE_STRENGTH, JOIN_SHARE, OVERDISPERSION, RECIPIENT_STRENGTH, WINDOW_HOURS_MAX, WINDOWS_MAX,
+    first_hour,
 };
 use crate::normal::below;
 use crate::policy::Quiet;
+use crate::profiles::Following;
 use crate::reasons;
 
 /// A stretch of the local day to send in. Never a bare hour: it comes with its evidence.
@@ -95,6 +96,8 @@ pub struct Person<'a> {
     pub time_zone: Option<&'a str>,
     /// Where they are.
     pub region: Region,
+    /// Which profiles they may follow, for the same groups; None where none are known.
+    pub following: Option<&'a Following<'a>>,
 }
 
 /// What is asked for.
@@ -132,27 +135,22 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
     if !allowed.contains(&true) {
         return Err(Refused::AllQuiet);
     }
-    let days = options.weekday as usize;
-    let own = nearest.fit(person.counts, options.weekday, RECIPIENT_STRENGTH);
-    let soon = soon(&own.hazard);
-    let score: Hours =
-        std::array::from_fn(|h| soon[h] * (-PESSIMISM / (RECIPIENT_STRENGTH + own.observed[h]).sqrt()).exp());
-    let group_soon = self::soon(&nearest.hazard[days]);
-    let peak = best(&score, &allowed);
-    let group_peak = best(&group_soon, &allowed);
-    let sure = person.counts.acts_total() >= RECIPIENT_ACTS_MIN
-        && beats(&own, &soon, peak, group_peak) >= CONFIDENCE_MIN;
-    let (level, ground, reference) = if sure && peak != group_peak {
-        (Level::Recipient, score, group_peak)
+    let (own, soon) = own(person, nearest, options.weekday);
+    let group_soon = |place: usize| {
+        let plain = &person.groups[place].hazard[options.weekday as usize];
+        self::soon(&person.following.map_or(*plain, |all| all.of_group(place, plain, options.weekday)))
+    };
+    let nearest_soon = group_soon(person.groups.len() - 1);
+    let (peak, group_peak) = (best(&soon, &allowed), best(&nearest_soon, &allowed));
+    let (level, reference) = if peak != group_peak {
+        (Level::Recipient, group_peak)
     } else {
         // The group's habit is that of the widest one that has the same best hour.
-        let peak_of = |group: &&&Group| best(&self::soon(&group.hazard[days]), &allowed) == group_peak;
-        let level = person.groups.iter().find(peak_of).unwrap_or(&widest).level;
-        let ground = if sure { score } else { group_soon };
-        (level, ground, best(&widest.usual, &[true; 24]))
+        let alike = (0..person.groups.len()).find(|place| best(&group_soon(*place), &allowed) == group_peak);
+        (person.groups[alike.unwrap_or(0)].level, best(&widest.usual, &[true; 24]))
     };
     let usual: f64 = (0..24).map(|h| nearest.usual[h] * soon[h]).sum();
-    let windows = stretches(&ground, &allowed).into_iter().map(|hours| {
+    let windows = stretches(&soon, &allowed).into_iter().map(|hours| {
         let best = hours[0];
         let mean = hours.iter().map(|h| soon[*h]).sum::<f64>() / hours.len() as f64;
         let first = *hours.iter().min_by_key(|h| (*h + 36 - best) % 24).unwrap_or(&best);
@@ -170,7 +168,7 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
             level,
             reasons: Vec::new(),
         };
-        window.reasons = reasons::of(&window, nearest);
+        window.reasons = reasons::of(&window, nearest, person);
         window
     });
     Ok(windows.collect())
@@ -180,12 +178,19 @@ pub fn recommend(person: &Person<'_>, options: &Options) -> Result<Vec<Window>, 
 /// where sends are not known only how the hours compare. None for whom there is no recommendation.
 pub fn by_hour(person: &Person<'_>, weekday: Weekday) -> Option<Hours> {
     let nearest = person.groups.last().filter(|_| person.region == Region::Allowed)?;
-    let own = nearest.fit(person.counts, weekday, RECIPIENT_STRENGTH);
-    Some(soon(&own.hazard).map(|hazard| -(-hazard).exp_m1()))
+    Some(own(person, nearest, weekday).1.map(|hazard| -(-hazard).exp_m1()))
+}
+
+/// A person's own acts against those of the nearest group, and what their hazard comes to in the hour after a send.
+fn own(person: &Person<'_>, nearest: &Group, days: Weekday) -> (Fit, Hours) {
+    let own = nearest.fit(person.counts, days, RECIPIENT_STRENGTH);
+    let (acts, offered) = nearest.read(person.counts, days);
+    let hazard = person.following.map_or(own.hazard, |all| all.of_person(&acts, &offered, &own.hazard, days));
+    (own, soon(&hazard))
 }
 
 /// The cumulated hazard of the hour after a send whose minute is drawn evenly within each hour.
-fn soon(hazard: &Hours) -> Hours {
+pub(crate) fn soon(hazard: &Hours) -> Hours {
     let [own, next] = first_hour();
     std::array::from_fn(|h| own * hazard[h] + next * hazard[(h + 1) % 24])
 }

@@ -38,8 +38,13 @@ fn crowd() -> Counts {
 }
 
 fn ask(counts: &Counts, group: &Group, options: &Options) -> Result<Vec<Window>, Refused> {
-    let person =
-        Person { counts, groups: &[group], time_zone: Some("America/New_York"), region: Region::Allowed };
+    let person = Person {
+        counts,
+        groups: &[group],
+        time_zone: Some("America/New_York"),
+        region: Region::Allowed,
+        following: None,
+    };
     recommend(&person, options)
 }
 
@@ -82,7 +87,13 @@ fn an_unknown_person_has_the_habit_of_the_group() {
 fn refusals() {
     let group = Group::workspace(&crowd());
     let own = crowd();
-    let person = Person { counts: &own, groups: &[&group], time_zone: Some("UTC"), region: Region::Allowed };
+    let person = Person {
+        counts: &own,
+        groups: &[&group],
+        time_zone: Some("UTC"),
+        region: Region::Allowed,
+        following: None,
+    };
     let few = Group::workspace(&counts(&[(9, Some(9), 5.0), (9, None, 20.0)]));
     let quiet = Options { quiet: Some(Quiet { from_hour: 8, until_hour: 7 }), ..ANY };
     for (person, wanted) in [

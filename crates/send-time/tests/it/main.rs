@@ -4,4 +4,5 @@
 
 mod clock;
 mod estimator;
+mod habits;
 mod policy;
