@@ -21,6 +21,6 @@ pub use config::Config;
 pub use document::document;
 pub use fault::{Code, Unavailable};
 pub use metrics::METRICS;
-pub use send_times::{Advice, Ask, Asked, RECIPIENTS_MAX, Refused, Window};
+pub use send_times::{Advice, Ask, Asked, Days, Plan, RECIPIENTS_MAX, Refused, Wanted, Window};
 pub use sends::{Problem, Record, SENDS_MAX, Send, Sent};
 pub use serve::{Backing, serve};

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use api::{Access, Advice, Backing, Problem, Refused, Send, Unavailable};
+use api::{Access, Advice, Backing, Days, Problem, Refused, Send, Unavailable, Wanted};
 use arc_swap::ArcSwap;
 use link::Site;
-use send_time::Weekday;
+use send_time::policy::Quiet;
+use send_time::{Options, Weekday};
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use crate::inlet::Inlet;
 use crate::process::Process;
 use crate::programs::{self, Program};
 use crate::send_time::advisor::Advisor;
+use crate::send_time::plan::{Plan, Wish, plan};
+use crate::send_time::{Why, instant};
 use crate::settings::Settings;
 use crate::stdout::say;
 
@@ -135,7 +138,9 @@ pub fn start(
             let teller = Teller::new(keys.load_full(), workspace, jiff::Timestamp::now().as_millisecond());
             recorder.record(&teller, sends)
         }),
-        ask: Box::new(move |workspace, recipients| Box::pin(ask(advisor.clone(), workspace, recipients))),
+        ask: Box::new(move |workspace, recipients, wanted| {
+            Box::pin(ask(advisor.clone(), workspace, recipients, wanted))
+        }),
     };
     listener.set_nonblocking(true)?;
     let (config, health, runtime) =
@@ -208,22 +213,55 @@ async fn ask(
     advisor: Arc<Advisor>,
     workspace: u32,
     recipients: Vec<u64>,
+    wanted: Wanted,
 ) -> Result<Vec<Advice>, Unavailable> {
+    let unavailable = |cause: anyhow::Error| {
+        warn!(cause = format!("{cause:#}"), "send times cannot be worked out");
+        Unavailable
+    };
+    let weekday = match wanted.days {
+        Days::Any => Weekday::Any,
+        Days::Weekday => Weekday::Weekday,
+        Days::Weekend => Weekday::Weekend,
+    };
+    let quiet = wanted.quiet.map(|[from_hour, until_hour]| Quiet { from_hour, until_hour });
+    let options = Options { weekday, quiet };
+    let wish = wanted.message.map(|message| Wish {
+        message,
+        after_ms: wanted.after_ms.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond()),
+        quiet,
+        explore: wanted.explore,
+    });
     let mut all = Vec::with_capacity(recipients.len());
+    let mut plans = Vec::new();
     for recipient in recipients {
-        let told = advisor.ask(workspace, recipient).await.map_err(|cause| {
-            warn!(cause = format!("{cause:#}"), "send times cannot be worked out");
-            Unavailable
-        })?;
-        all.push(match told {
-            Ok(windows) => Advice { windows: windows.into_iter().map(window).collect(), refused: None },
+        let told = advisor.ask(workspace, recipient, &options).await.map_err(unavailable)?;
+        let windows = match told {
+            Ok(answer) => answer.windows.map_err(Why::Refused),
+            Err(why) => Err(why),
+        };
+        all.push(match windows {
+            Ok(windows) => {
+                let plan = wish.as_ref().and_then(|wish| plan(recipient, &windows, wish));
+                plans.push((recipient, plan));
+                let windows = windows.into_iter().map(window).collect();
+                Advice { windows, plan: plan.map(planned), refused: None }
+            }
             Err(why) => {
                 let refused = Refused { reason: why.as_str(), message: why.in_words() };
-                Advice { windows: Vec::new(), refused: Some(refused) }
+                Advice { windows: Vec::new(), plan: None, refused: Some(refused) }
             }
         });
     }
+    if let Some(wish) = &wish {
+        advisor.keep_explorations(workspace, wish, &plans).await.map_err(unavailable)?;
+    }
     Ok(all)
+}
+
+fn planned(plan: Plan) -> api::Plan {
+    let Plan { send_at_ms, explored, propensity, .. } = plan;
+    api::Plan { send_at: instant(send_at_ms), explored, propensity }
 }
 
 fn window(window: send_time::Window) -> api::Window {

@@ -13,6 +13,7 @@ mod link_command;
 mod migrate;
 mod process;
 mod programs;
+mod recipient;
 mod send_time;
 mod settings;
 mod stdout;
@@ -87,7 +88,11 @@ enum Command {
     #[command(after_help = import::EXAMPLES)]
     Import(import::Args),
     /// When to write to a recipient, or why there is no answer.
+    #[command(after_help = send_time::EXAMPLES)]
     SendTime(send_time::Args),
+    /// Note that recipients want no send times, or want them again.
+    #[command(subcommand, after_help = recipient::EXAMPLES)]
+    Recipient(recipient::Command),
     /// Hold the rules for people, machines and devices to visits whose answer is known.
     #[command(subcommand)]
     Verdict(verdict::Command),
@@ -132,6 +137,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Link(command) => link_command::run(&settings, command),
         Command::Import(args) => import::run(&settings, args),
         Command::SendTime(args) => send_time::run(&settings, args),
+        Command::Recipient(command) => recipient::run(&settings, command),
         Command::Verdict(command) => verdict::run(&settings, command),
     }
 }

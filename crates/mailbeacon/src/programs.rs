@@ -21,9 +21,13 @@ use tracing::{error, warn};
 
 use crate::inlet;
 use crate::process::Process;
+use crate::send_time;
 use crate::settings::{Settings, SyncMode};
 
-const FORGET_INTERVAL: Duration = Duration::from_secs(86_400);
+/// How soon send times of who withdrew or moved are deleted. Nobody is told them even before that.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often send times are learned anew where everything runs in one process.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// A program on its thread.
 pub struct Program {
@@ -193,14 +197,24 @@ pub fn start_consumer(
     })
 }
 
-/// Once a day, deletes the hours of recipients who turned out to be where no send time may be computed. No figure
-/// uses them from the first sign on; this takes them off the disk.
+/// Deletes what was recommended to recipients who withdrew since, or turned out to be where no send time may be
+/// computed. Nobody is told even before that; this takes it off the disk.
 async fn forget_blocked(store: Arc<Store>) {
     loop {
         if let Err(cause) = store.forget_blocked().await {
-            warn!(%cause, "failed to forget the hours of blocked recipients, trying again tomorrow");
+            warn!(%cause, "failed to delete the send times of blocked recipients, trying again in an hour");
         }
         tokio::time::sleep(FORGET_INTERVAL).await;
+    }
+}
+
+/// Learns send times every day. The first time a day after the start: until then whoever asks first waits for it.
+pub async fn refresh_send_times(store: Arc<Store>, keys: Arc<Keys>) {
+    loop {
+        tokio::time::sleep(REFRESH_INTERVAL).await;
+        if let Err(cause) = send_time::refresh_all(&store, &keys).await {
+            warn!(cause = format!("{cause:#}"), "failed to refresh send times, trying again tomorrow");
+        }
     }
 }
 

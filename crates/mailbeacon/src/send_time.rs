@@ -1,35 +1,64 @@
 //! `mailbeacon send-time`: when to write to a recipient, or to each, or why there is no answer.
 //!
-//! Nothing is kept between two questions: each reads the events of the workspace, since what one recipient is to be
-//! expected to do is told by the others. What was reclassified, moved or deleted meanwhile is so in the answer. Only the
-//! API's [`advisor`] keeps what it has read for some minutes.
+//! One recipient is answered for from their own events of this moment, and from what was learned of the others: every
+//! day by `up`, else by `--refresh`, or here when that is too old. What was reclassified, moved or withdrawn meanwhile
+//! is so in the answer.
 
 pub mod advisor;
+mod kept;
 mod person;
+pub mod plan;
 mod show;
+mod standing;
 mod workspace;
 
-use std::collections::HashSet;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
+use link::Keys;
 use send_time::{Options, Refused, Weekday, Window};
-use store::Store;
+use store::{Exploration, Store};
 
-use self::show::Why;
+use self::advisor::{Advisor, Progress, refresh};
+use self::plan::{Plan, QuietHours, Wish, explore_share, plan};
+pub use self::show::{Why, instant};
 use self::workspace::Workspace;
 use crate::settings::Settings;
 use crate::stdout::say;
 
+/// For `--help`.
+pub const EXAMPLES: &str = r#"A window is of the recipient's own clock, with its evidence. For one mail of a campaign, the instant at which to send it:
+
+  mailbeacon send-time customer-42
+  mailbeacon send-time customer-42 --message spring --quiet 21-8 --explore 0.05
+  mailbeacon send-time --all --message spring --quiet 21-8 > spring.jsonl
+
+With --message each answer has `send_at`, spread over the window and the same each time. A share of --explore goes out at
+an hour drawn evenly of those that are not quiet, so that other hours are seen too: `explored` says which, `propensity`
+how likely this mail was to go out in its hour, and both are kept in the table `explorations`.
+
+  mailbeacon send-time --refresh
+
+learns what people share and writes the table behind recommended_send_times anew, for all recipients; `up` does so every
+day. Nobody is answered for who is in the EU, the EEA or the UK, of whom nobody knows, or who withdrew
+(mailbeacon recipient withdraw)."#;
+
 /// Whom to ask about.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true))]
 pub struct Args {
     /// The recipient, as the sending application names it when it mints links.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(group = "whom")]
     recipient: Option<String>,
     /// All recipients, one a line, as JSON: `recipient` is the key in `events`.
-    #[arg(long)]
+    #[arg(long, group = "whom")]
     all: bool,
+    /// Learn from all recipients, and keep the send time of each in `recommended_send_times`.
+    #[arg(long, group = "whom", conflicts_with_all = ["json", "days", "at", "quiet", "message"])]
+    refresh: bool,
     /// The answer as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -42,6 +71,18 @@ pub struct Args {
     /// As things stood at this time (RFC 3339): later events are not read. Now, when not given.
     #[arg(long, value_name = "TIME")]
     at: Option<jiff::Timestamp>,
+    /// Hours of the recipient's clock in which nothing is sent, such as 21-8.
+    #[arg(long, value_name = "FROM-UNTIL")]
+    quiet: Option<QuietHours>,
+    /// Say when to send a mail of this message.
+    #[arg(long, value_name = "NAME")]
+    message: Option<String>,
+    /// Share of the mails that go out at an hour drawn evenly: 0 to 0.5.
+    #[arg(long, requires = "message", default_value = "0", value_parser = explore_share, value_name = "SHARE")]
+    explore: f64,
+    /// Not before this time (RFC 3339); now, or --at, when not given.
+    #[arg(long, requires = "message", value_name = "TIME")]
+    after: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -95,37 +136,48 @@ const FREE_MAIL: [&str; 40] = [
     "uol.com.br",
 ];
 
-fn free_mail(keys: &link::Keys, workspace: u32) -> [u64; FREE_MAIL.len()] {
+fn free_mail(keys: &Keys, workspace: u32) -> [u64; FREE_MAIL.len()] {
     FREE_MAIL.map(|domain| keys.domain(workspace, domain))
 }
 
 /// Answers.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     let keys = settings.keys()?;
-    let free = free_mail(&keys, args.workspace);
-    let asked = Asked {
-        workspace: args.workspace,
-        at_ms: args.at.unwrap_or_else(jiff::Timestamp::now).as_millisecond(),
-        options: Options {
-            weekday: match args.days {
-                Days::Any => Weekday::Any,
-                Days::Weekday => Weekday::Weekday,
-                Days::Weekend => Weekday::Weekend,
-            },
-            quiet: None,
-        },
-        free: &free,
+    let now = jiff::Timestamp::now();
+    let quiet = args.quiet.map(|QuietHours(quiet)| quiet);
+    let after = args.after.or(args.at).unwrap_or(now);
+    let wish = args.message.as_ref().map(|message| Wish {
+        message: keys.message(args.workspace, message),
+        after_ms: after.as_millisecond(),
+        quiet,
+        explore: args.explore,
+    });
+    let weekday = match args.days {
+        Days::Any => Weekday::Any,
+        Days::Weekday => Weekday::Weekday,
+        Days::Weekend => Weekday::Weekend,
     };
-    let store = settings.store()?;
+    let asked = Asked {
+        store: Arc::new(settings.store()?),
+        workspace: args.workspace,
+        at_ms: args.at.map(jiff::Timestamp::as_millisecond),
+        now_ms: now.as_millisecond(),
+        options: Options { weekday, quiet },
+        wish,
+        keys: Arc::new(keys),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if args.refresh {
+        return runtime.block_on(asked.refresh());
+    }
     match &args.recipient {
         Some(name) => {
-            let recipient = keys.recipient(args.workspace, name);
-            runtime.block_on(asked.one(&store, recipient, args.json))
+            let recipient = asked.keys.recipient(args.workspace, name);
+            runtime.block_on(asked.one(recipient, args.json))
         }
         None => {
             let mut out = BufWriter::new(io::stdout().lock());
-            match runtime.block_on(asked.all(&store, &mut out)) {
+            match runtime.block_on(asked.all(&mut out)) {
                 Err(cause) if is_left(&cause) => Ok(()),
                 outcome => outcome,
             }
@@ -139,70 +191,138 @@ fn is_left(cause: &anyhow::Error) -> bool {
 }
 
 /// What is asked, whoever it is about.
-struct Asked<'a> {
+struct Asked {
+    store: Arc<Store>,
+    keys: Arc<Keys>,
     workspace: u32,
-    at_ms: i64,
+    /// None for now.
+    at_ms: Option<i64>,
+    now_ms: i64,
     options: Options,
-    /// Keys of domains that are no company's.
-    free: &'a [u64],
+    wish: Option<Wish>,
 }
 
-impl Asked<'_> {
-    async fn read(&self, store: &Store) -> anyhow::Result<Workspace> {
-        Workspace::read(store, self.workspace, self.at_ms, |domain| self.free.contains(&domain))
+impl Asked {
+    async fn read(&self) -> anyhow::Result<Workspace> {
+        let free = free_mail(&self.keys, self.workspace);
+        let at_ms = self.at_ms.unwrap_or(self.now_ms);
+        Workspace::read(&self.store, self.workspace, at_ms, |domain| free.contains(&domain), |_| {})
             .await
             .context("failed to read what recipients were sent and did")
     }
 
-    async fn one(&self, store: &Store, recipient: u64, json: bool) -> anyhow::Result<()> {
-        let refuse = |why| {
-            say(|out| if json { show::line(out, recipient, Err(why)) } else { show::refusal(out, why) })
+    async fn one(&self, recipient: u64, json: bool) -> anyhow::Result<()> {
+        let answer = match self.at_ms {
+            None => {
+                let keys = Arc::new(ArcSwap::new(self.keys.clone()));
+                let advisor = Advisor::new(self.store.clone(), keys);
+                advisor.ask(self.workspace, recipient, &self.options).await?
+            }
+            // As things stood then, so from what others did until then.
+            Some(_) => self.read().await?.of(recipient, &self.options),
         };
-        if let Some(why) = refusal(store, self.workspace, recipient).await? {
-            return refuse(why);
-        }
-        let all = self.read(store).await?;
-        // Known, but by nothing before the time that is asked for.
-        let Some(place) = all.place(recipient) else { return refuse(Why::Refused(Refused::NotEnoughEvents)) };
-        let answer = all.answer(place, &self.options);
-        say(
-            |out| {
-                if json {
-                    show::line(out, recipient, told(&answer.windows))
-                } else {
-                    show::answer(out, &answer)
-                }
-            },
-        )
+        let plan = answer.as_ref().ok().and_then(|answer| self.plan(recipient, &answer.windows));
+        say(|out| match &answer {
+            Err(why) if json => show::line(out, recipient, Err(*why), None),
+            Err(why) => show::refusal(out, *why),
+            Ok(answer) if json => show::line(out, recipient, told(&answer.windows), plan),
+            Ok(answer) => show::answer(out, answer, plan),
+        })?;
+        self.keep(&[(recipient, plan)]).await
     }
 
     /// Everybody with a key of their own, those who are refused first.
-    async fn all(&self, store: &Store, out: &mut dyn Write) -> anyhow::Result<()> {
-        let all = self.read(store).await?;
-        // Read last: a sign of the EU that came in the meantime counts.
-        let mut refused = store.refused_recipients(self.workspace)?;
-        let mut left_out = HashSet::new();
-        while let Some((recipient, eu)) = refused.next().await? {
-            left_out.extend(all.place(recipient));
-            let why = if eu { Refused::Eu } else { Refused::RegionUnknown };
-            show::line(out, recipient, Err(Why::Refused(why)))?;
+    async fn all(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let all = self.read().await?;
+        for (recipient, why) in &all.refused {
+            show::line(out, *recipient, Err(*why), None)?;
         }
-        for place in (0..all.len()).filter(|place| !left_out.contains(place)) {
+        let mut plans = Vec::new();
+        for place in 0..all.len() {
             let answer = all.answer(place, &self.options);
-            show::line(out, answer.recipient, told(&answer.windows))?;
+            let plan = self.plan(answer.recipient, &answer.windows);
+            show::line(out, answer.recipient, told(&answer.windows), plan)?;
+            plans.push((answer.recipient, plan));
+            if plans.len() == PLANS_AT_ONCE || place + 1 == all.len() {
+                self.keep(&plans).await?;
+                plans.clear();
+            }
         }
         Ok(out.flush()?)
     }
+
+    fn plan(&self, recipient: u64, windows: &Result<Vec<Window>, Refused>) -> Option<Plan> {
+        plan(recipient, windows.as_ref().ok()?, self.wish.as_ref()?)
+    }
+
+    async fn keep(&self, plans: &[(u64, Option<Plan>)]) -> anyhow::Result<()> {
+        let Some(wish) = &self.wish else { return Ok(()) };
+        keep_explorations(&self.store, self.workspace, wish, plans).await
+    }
+
+    async fn refresh(&self) -> anyhow::Result<()> {
+        let (begun, to_terminal) = (Instant::now(), io::stderr().is_terminal());
+        let shown = std::cell::Cell::new(begun);
+        let progress = |progress: Progress| {
+            if shown.get().elapsed() >= SHOW_EVERY {
+                shown.set(Instant::now());
+                let end = if to_terminal { "\r" } else { "\n" };
+                match progress {
+                    Progress::Read { recipients } => eprint!("{recipients} recipients read{end}"),
+                    Progress::Kept { recipients, of } => eprint!("{recipients} of {of} send times kept{end}"),
+                }
+            }
+        };
+        let all = refresh(&self.store, &self.keys, self.workspace, self.now_ms, progress).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        say(|out| {
+            writeln!(
+                out,
+                "{} recipients, {} refused, from {} events, in {seconds:.1} s",
+                all.len(),
+                all.refused.len(),
+                all.events
+            )
+        })
+    }
 }
 
-/// Why there may be no send time for a recipient, if so: by where they are.
-async fn refusal(store: &Store, workspace: u32, recipient: u64) -> anyhow::Result<Option<Why>> {
-    Ok(match store.region(workspace, recipient).await?.as_deref() {
-        Some("other") => None,
-        Some("eu") => Some(Why::Refused(Refused::Eu)),
-        Some(_) => Some(Why::Refused(Refused::RegionUnknown)),
-        None => Some(Why::UnknownRecipient),
-    })
+/// How often progress is shown.
+const SHOW_EVERY: Duration = Duration::from_secs(2);
+/// Plans looked through at once.
+const PLANS_AT_ONCE: usize = 10_000;
+
+/// Notes the mails that go out at a drawn hour.
+pub async fn keep_explorations(
+    store: &Store,
+    workspace: u32,
+    wish: &Wish,
+    plans: &[(u64, Option<Plan>)],
+) -> anyhow::Result<()> {
+    let explored = plans.iter().filter_map(|(recipient, plan)| {
+        let Plan { send_at_ms, hour, explored: true, propensity } = (*plan)? else { return None };
+        Some(Exploration { recipient: *recipient, message: wish.message, send_at_ms, hour, propensity })
+    });
+    let explored: Vec<Exploration> = explored.collect();
+    if explored.is_empty() {
+        return Ok(());
+    }
+    store.keep_explorations(workspace, &explored).await.context("failed to note which mails explore")
+}
+
+/// Learns every workspace that has not been learned in the last hours, one after the other.
+pub async fn refresh_all(store: &Store, keys: &Keys) -> anyhow::Result<()> {
+    for workspace in store.workspaces().await.context("failed to read which workspaces there are")? {
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let all = refresh(store, keys, workspace, at_ms, |_| {}).await?;
+        tracing::info!(
+            workspace,
+            recipients = all.len(),
+            refused = all.refused.len(),
+            "send times refreshed"
+        );
+    }
+    Ok(())
 }
 
 fn told(windows: &Result<Vec<Window>, Refused>) -> Result<&[Window], Why> {

@@ -137,6 +137,7 @@ pub fn run(mut settings: Settings, args: &Args) -> anyhow::Result<()> {
     };
     // Finished in this order: the API's sends are safe before the consumer ends.
     running.push(api::start(&settings, &process, &ended, store.clone(), api_listener)?);
+    process.runtime.spawn(programs::refresh_send_times(store.clone(), Arc::new(settings.keys()?)));
     running.push(programs::start_consumer(&settings, &process, &ended, store, tables, origin)?);
     let found = leave_settings(&settings, &data)?;
     greet(&settings, with_kafka, &found)?;

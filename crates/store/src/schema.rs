@@ -22,7 +22,13 @@ const MIGRATIONS: &[Migration] = &[
         name: "message_hourly",
         sql: include_str!("../migrations/0003_message_hourly.sql"),
     },
-    Migration { version: 4, name: "send_times", sql: include_str!("../migrations/0004_send_times.sql") },
+    Migration {
+        version: 4,
+        name: "recipient_events",
+        sql: include_str!("../migrations/0004_recipient_events.sql"),
+    },
+    Migration { version: 5, name: "last_opens", sql: include_str!("../migrations/0005_last_opens.sql") },
+    Migration { version: 6, name: "send_times", sql: include_str!("../migrations/0006_send_times.sql") },
 ];
 
 /// What was applied on a server. Not replicated: it says what this server has.
@@ -281,7 +287,7 @@ mod tests {
             all(&cluster(true)).iter().filter(|s| s.contains("ENGINE = Distributed('c1',")).count()
         );
         assert_eq!(tables, all(&cluster(true)).iter().filter(|s| s.contains(REPLICA)).count());
-        assert_eq!(tables, 5);
+        assert_eq!(tables, 9);
         for statement in all(&Config::default()).iter().filter(|s| s.contains("ENGINE = ")) {
             for window in ["non_replicated_deduplication_window = ", " replicated_deduplication_window = "] {
                 assert!(statement.contains(window), "{statement}");

@@ -1,111 +1,276 @@
-//! Reading `recommended_send_times`, where the formulas are, and what the estimator reads.
+//! What the estimator learned and recommended, kept for whoever asks next; and who wants none of it.
 
-mod engagement;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
 
-pub use engagement::{Engagement, Engagements, RefusedRecipients};
+use crate::{InsertError, Store, StoreError};
 
-use crate::{Store, StoreError};
-
-/// What is known of the best time to write to a recipient.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SendTimes {
-    /// Windows of the recipient's local day, the best first; at least one.
-    Windows(Vec<Window>),
-    /// Nothing is recommended.
-    Refused(Refusal),
-}
-
-/// A window of the local day.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// First hour, 0 to 23.
-    pub start_hour: u8,
-    /// The hour after the last one, 0 to 23; not above `start_hour` when the window passes midnight.
-    pub end_hour: u8,
-    /// IANA time zone of both.
+/// Habits that a group of people share, as the estimator counts them: a row of `send_time_habits`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SharedHabits {
+    /// Whose: `workspace`, `zone`, `domain`, or what else the estimator learns.
+    pub level: String,
+    /// IANA time zone, of a zone.
     pub time_zone: String,
-    /// Whose habit spoke.
-    pub level: Level,
-    /// Expected activity in the best hour over that in the workspace's best hour, for this recipient.
+    /// Key of the mail domain, of a domain; the number of a further level's group.
+    pub domain: u64,
+    /// Sums by hour of the local week, 48 each: mails sent, what answered ones no longer offer, answers, later acts.
+    pub sums: [Vec<f64>; 4],
+    /// What else was learned, by name.
+    pub numbers: BTreeMap<String, Vec<f64>>,
+}
+
+/// A window, or the reason why there is none: a row of `send_times`. Each field is the column of its name.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(missing_docs, reason = "each field is the column of its name")]
+pub struct SendTime {
+    pub recipient: u64,
+    pub choice: u8,
+    pub refused: &'static str,
+    pub weekday: &'static str,
+    pub start_hour: u8,
+    pub end_hour: u8,
+    pub time_zone: String,
+    pub p_open_1h: f64,
     pub lift: f64,
-    /// Probability that the recipient's best hour beats the workspace's best hour.
     pub confidence: f64,
-    /// Events of the recipient around the best hour, older ones weighing less.
+    pub beats_hour: u8,
     pub observed: f64,
-    /// Events to expect there of a recipient like the others of the workspace.
     pub expected: f64,
-    /// Events of the recipient in all.
-    pub events: u64,
+    pub level: &'static str,
 }
 
-/// Whose habit a window follows.
+/// A mail that goes out at a drawn hour: a row of `explorations`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exploration {
+    /// Recipient key.
+    pub recipient: u64,
+    /// Message.
+    pub message: u64,
+    /// When it is to be sent, in Unix milliseconds.
+    pub send_at_ms: i64,
+    /// The local hour drawn.
+    pub hour: u8,
+    /// How likely this mail was to go out in it.
+    pub propensity: f64,
+}
+
+/// Which rows of `send_time_habits` are read, beside those of the workspace and of any further level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// The recipient's own.
-    Recipient,
-    /// All recipients' of the workspace: the recipient's own is not sure enough.
-    Workspace,
+pub struct Near<'a> {
+    /// IANA time zone.
+    pub time_zone: &'a str,
+    /// Key of the mail domain.
+    pub domain: u64,
 }
 
-/// Why nothing is recommended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// A sign of the EU, the EEA or the UK in the last 400 days.
-    Eu,
-    /// No sign of a place where it is allowed.
-    RegionUnknown,
-    /// Too few events of a person.
-    NotEnoughEvents,
-    /// No event of this recipient is known.
-    UnknownRecipient,
+/// Recipients for whom there is no send time whatever their events say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Barred {
+    /// Who wants none.
+    pub withdrawn: HashSet<u64>,
+    /// Of whom only the last day is known, and that a link of theirs said EU, EEA or UK.
+    pub eu: HashSet<u64>,
 }
 
-impl Refusal {
-    /// The reason as one word, as in the view.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Refusal::Eu => "eu",
-            Refusal::RegionUnknown => "region_unknown",
-            Refusal::NotEnoughEvents => "not_enough_events",
-            Refusal::UnknownRecipient => "unknown_recipient",
-        }
-    }
-}
+const HABITS: &str = "send_time_habits{local} (workspace, at, level, time_zone, domain, sent, spent, acts, repeats, numbers) \
+     SETTINGS precise_float_parsing = 1 FORMAT TabSeparated";
+const SEND_TIMES: &str = "send_times{local} (workspace, recipient, choice, at, refused, weekday, start_hour, end_hour, time_zone, \
+     p_open_1h, lift, confidence, beats_hour, observed, expected, level) FORMAT TabSeparated";
 
 impl Store {
-    /// The recommended send times of a recipient, or why there are none.
+    /// Keeps what was learned of a workspace at an instant, in pieces. Those of level `workspace` come last: until then
+    /// what was learned before counts.
+    ///
+    /// # Errors
+    /// Says what to do next, as [`Store::insert`].
+    pub async fn keep_habits(
+        &self,
+        workspace: u32,
+        at_ms: i64,
+        habits: &[SharedHabits],
+    ) -> Result<(), InsertError> {
+        let mut lines = String::new();
+        for SharedHabits { level, time_zone, domain, sums: [sent, spent, acts, repeats], numbers } in habits {
+            let numbers: Vec<String> = numbers.iter().map(|(name, of)| format!("'{name}':{of:?}")).collect();
+            _ = writeln!(
+                lines,
+                "{workspace}\t{}\t{level}\t{time_zone}\t{domain}\t{sent:?}\t{spent:?}\t{acts:?}\t{repeats:?}\t{{{}}}",
+                Instant(at_ms),
+                numbers.join(",")
+            );
+        }
+        let into = HABITS.replace("{local}", self.local());
+        self.send(self.writer(0)?, &into, "", &lines.into()).await
+    }
+
+    /// What was learned last of a workspace, and when: of its zones and domains only the ones named. None when nothing
+    /// was, or too long ago.
     ///
     /// # Errors
     /// When the server refuses or does not answer in time.
-    pub async fn send_times(&self, workspace: u32, recipient: u64) -> Result<SendTimes, StoreError> {
+    pub async fn habits(
+        &self,
+        workspace: u32,
+        near: Near<'_>,
+    ) -> Result<Option<(i64, Vec<SharedHabits>)>, StoreError> {
         let sql = format!(
-            "SELECT refused, start_hour, end_hour, time_zone, level, lift, confidence, observed, expected, events \
-             FROM recommended_send_times WHERE workspace = {workspace} AND recipient = {recipient}"
+            "WITH (SELECT max(at) FROM send_time_habits WHERE workspace = {workspace} AND level = 'workspace') AS latest \
+             SELECT toUnixTimestamp64Milli(at), level, time_zone, domain, sent, spent, acts, repeats, numbers \
+             FROM send_time_habits WHERE workspace = {workspace} AND at = latest \
+             AND (level = 'zone' AND time_zone = {{time_zone:String}} OR level = 'domain' AND domain = {} \
+             OR level NOT IN ('zone', 'domain')) FORMAT JSONCompactEachRow \
+             SETTINGS output_format_json_quote_64bit_integers = 0",
+            near.domain
         );
-        let text = self.query(&sql).await?;
-        let Some(line) = text.lines().next() else {
-            return Ok(SendTimes::Refused(Refusal::UnknownRecipient));
+        let timeout_ms = self.config.request_timeout_ms;
+        let text = self.front.text(&sql, &[("time_zone", near.time_zone)], timeout_ms).await?;
+        let mut at_ms = None;
+        let mut habit = |line: &str| {
+            let (at, level, time_zone, domain, sent, spent, acts, repeats, numbers) =
+                serde_json::from_str(line).ok()?;
+            at_ms = Some(at);
+            Some(SharedHabits { level, time_zone, domain, sums: [sent, spent, acts, repeats], numbers })
         };
-        parse(line).ok_or_else(|| StoreError::Answer {
+        let habits: Option<Vec<SharedHabits>> = text.lines().map(&mut habit).collect();
+        let habits = habits.ok_or_else(|| StoreError::Answer {
             server: self.front.name.clone(),
-            query: "send times",
-            expected: "a row of recommended_send_times",
-        })
+            query: "habits",
+            expected: "a group's a line",
+        })?;
+        Ok(at_ms.map(|at_ms| (at_ms, habits)))
     }
-}
 
-impl Store {
-    /// Deletes the hours of activity of every recipient who has shown a sign of the EU, the EEA or the UK since they
-    /// were written. No figure uses them even before that; this is so that they are not kept. Run it daily.
+    /// Keeps recommended send times, in pieces.
+    ///
+    /// # Errors
+    /// Says what to do next, as [`Store::insert`].
+    pub async fn keep_send_times(
+        &self,
+        workspace: u32,
+        at_ms: i64,
+        send_times: &[SendTime],
+    ) -> Result<(), InsertError> {
+        let into = SEND_TIMES.replace("{local}", self.local());
+        for shard in 0..self.shards() {
+            let mut lines = String::new();
+            for one in send_times.iter().filter(|one| one.recipient % self.shards() as u64 == shard as u64) {
+                let SendTime { recipient, choice, refused, weekday, start_hour, end_hour, .. } = one;
+                let SendTime { time_zone, p_open_1h, lift, confidence, beats_hour, .. } = one;
+                let SendTime { observed, expected, level, .. } = one;
+                _ = writeln!(
+                    lines,
+                    "{workspace}\t{recipient}\t{choice}\t{}\t{refused}\t{weekday}\t{start_hour}\t{end_hour}\t\
+                     {time_zone}\t{p_open_1h}\t{lift}\t{confidence}\t{beats_hour}\t{observed}\t{expected}\t{level}",
+                    Instant(at_ms)
+                );
+            }
+            if !lines.is_empty() {
+                self.send(self.writer(shard)?, &into, "", &lines.into()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes mails that go out at a drawn hour; of the same mail the last one is kept.
+    ///
+    /// # Errors
+    /// Says what to do next, as [`Store::insert`].
+    pub async fn keep_explorations(
+        &self,
+        workspace: u32,
+        explorations: &[Exploration],
+    ) -> Result<(), InsertError> {
+        let mut lines = String::new();
+        for Exploration { recipient, message, send_at_ms, hour, propensity } in explorations {
+            let send_at = Instant(*send_at_ms);
+            _ = writeln!(lines, "{workspace}\t{recipient}\t{message}\t{send_at}\t{hour}\t{propensity}");
+        }
+        let into = format!(
+            "explorations{} (workspace, recipient, message, send_at, hour, propensity) FORMAT TabSeparated",
+            self.local()
+        );
+        self.send(self.writer(0)?, &into, "", &lines.into()).await
+    }
+
+    /// Deletes what was kept of a workspace before an instant: once all that was made then is there, what is older is
+    /// of people who may not or need not be recommended for any more.
     ///
     /// # Errors
     /// When a server refuses or does not answer in time; what was deleted until then stays so.
+    pub async fn forget_before(&self, workspace: u32, at_ms: i64) -> Result<(), StoreError> {
+        let before = format!("workspace = {workspace} AND at < fromUnixTimestamp64Milli({at_ms}, 'UTC')");
+        self.delete("send_times", &before).await?;
+        self.delete("send_time_habits", &before).await
+    }
+
+    /// Deletes the send times of whoever withdrew, or has shown a sign of the EU, the EEA or the UK. Nobody is told
+    /// them even before that; this is so that they are not kept.
+    ///
+    /// # Errors
+    /// As [`Store::forget_before`].
     pub async fn forget_blocked(&self) -> Result<(), StoreError> {
-        let local = self.local();
+        let allowed = "SELECT workspace, recipient FROM recommended_send_times";
+        self.delete("send_times", &format!("(workspace, recipient) GLOBAL NOT IN ({allowed})")).await
+    }
+
+    /// Notes that a recipient wants no send time, or wants them again, and deletes what there was.
+    ///
+    /// # Errors
+    /// Says what to do next, as [`Store::insert`].
+    pub async fn withdraw(
+        &self,
+        workspace: u32,
+        recipients: &[u64],
+        withdrawn: bool,
+        at_ms: i64,
+    ) -> Result<(), InsertError> {
+        let column = if withdrawn { "withdrawn_at" } else { "restored_at" };
+        for shard in 0..self.shards() {
+            let mut lines = String::new();
+            for recipient in recipients.iter().filter(|one| *one % self.shards() as u64 == shard as u64) {
+                _ = writeln!(lines, "{workspace}\t{recipient}\t{}", Instant(at_ms));
+            }
+            if !lines.is_empty() {
+                let local = self.local();
+                let into = format!("withdrawals{local} (workspace, recipient, {column}) FORMAT TabSeparated");
+                self.send(self.writer(shard)?, &into, "", &lines.into()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For whom of a workspace there is no send time whatever their events say; of `recipient` alone when it is given.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer in time, or there are more of them than one answer holds.
+    pub async fn barred(&self, workspace: u32, recipient: Option<u64>) -> Result<Barred, StoreError> {
+        let only = recipient.map_or(String::new(), |recipient| format!("AND recipient = {recipient}"));
         let sql = format!(
-            "DELETE FROM recipient_hours_states{local} WHERE (workspace, recipient) IN (SELECT workspace, recipient \
-             FROM recipient_regions_states{local} WHERE eu_at > now('UTC') - INTERVAL 400 DAY) \
-             SETTINGS lightweight_deletes_sync = 2"
+            "SELECT recipient, 0 FROM withdrawals WHERE workspace = {workspace} {only} GROUP BY recipient \
+             HAVING max(withdrawn_at) > max(restored_at) UNION ALL SELECT DISTINCT recipient, 1 FROM last_opens \
+             WHERE workspace = {workspace} AND recipient != 0 AND eu AND last_on > today() - 400 {only}"
+        );
+        let mut barred = Barred::default();
+        for line in self.query(&sql).await?.lines() {
+            let (of, recipient) = match line.split_once('\t') {
+                Some((recipient, "0")) => (&mut barred.withdrawn, recipient.parse()),
+                Some((recipient, _)) => (&mut barred.eu, recipient.parse()),
+                None => (&mut barred.eu, line.parse()),
+            };
+            of.insert(recipient.map_err(|_| StoreError::Answer {
+                server: self.front.name.clone(),
+                query: "barred recipients",
+                expected: "a recipient a line",
+            })?);
+        }
+        Ok(barred)
+    }
+
+    async fn delete(&self, table: &str, filter: &str) -> Result<(), StoreError> {
+        let sql = format!(
+            "DELETE FROM {table}{} WHERE {filter} SETTINGS lightweight_deletes_sync = 2",
+            self.local()
         );
         for shard in 0..self.shards() {
             self.writer(shard)?.text(&sql, &[], self.config.request_timeout_ms).await?;
@@ -114,29 +279,11 @@ impl Store {
     }
 }
 
-fn parse(line: &str) -> Option<SendTimes> {
-    let mut fields = line.split('\t');
-    let mut next = || fields.next();
-    match next()? {
-        "" => {}
-        "eu" => return Some(SendTimes::Refused(Refusal::Eu)),
-        "region_unknown" => return Some(SendTimes::Refused(Refusal::RegionUnknown)),
-        "not_enough_events" => return Some(SendTimes::Refused(Refusal::NotEnoughEvents)),
-        _ => return None,
+/// As a `DateTime64(3)` is read, whatever the server's own zone.
+struct Instant(i64);
+
+impl std::fmt::Display for Instant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0.div_euclid(1_000), self.0.rem_euclid(1_000))
     }
-    Some(SendTimes::Windows(vec![Window {
-        start_hour: next()?.parse().ok()?,
-        end_hour: next()?.parse().ok()?,
-        time_zone: next()?.to_owned(),
-        level: match next()? {
-            "recipient" => Level::Recipient,
-            "workspace" => Level::Workspace,
-            _ => return None,
-        },
-        lift: next()?.parse().ok()?,
-        confidence: next()?.parse().ok()?,
-        observed: next()?.parse().ok()?,
-        expected: next()?.parse().ok()?,
-        events: next()?.parse().ok()?,
-    }]))
 }

@@ -156,7 +156,7 @@ fn busy() -> Reply {
 fn unavailable() -> Reply {
     let server = Server::with(Config::default(), |backing| {
         backing.record = Box::new(|_, _| Err(Unavailable));
-        backing.ask = Box::new(|_, _| Box::pin(async { Err(Unavailable) }));
+        backing.ask = Box::new(|_, _, _| Box::pin(async { Err(Unavailable) }));
     });
     check(&server.get("/v1/recipients/ann/send-time"), Code::Unavailable);
     let reply = server.post("/v1/sends", &send());
@@ -166,7 +166,7 @@ fn unavailable() -> Reply {
 
 fn timeout() -> Reply {
     let server = Server::with(Config { request_timeout_ms: 100, ..Config::default() }, |backing| {
-        backing.ask = Box::new(|_, _| Box::pin(std::future::pending()));
+        backing.ask = Box::new(|_, _, _| Box::pin(std::future::pending()));
     });
     // One whose body never comes.
     let slow = server.send(&format!(

@@ -44,9 +44,9 @@ impl Server {
             keys: keys.clone(),
             site: Site::new("https://m.example.com").unwrap(),
             record: Box::new(move |workspace, sends| Ok(record(&to, workspace, sends))),
-            ask: Box::new(|_, recipients| {
+            ask: Box::new(|_, recipients, _| {
                 let refused = Refused { reason: "unknown_recipient", message: "no event is known" };
-                let one = Advice { windows: Vec::new(), refused: Some(refused) };
+                let one = Advice { windows: Vec::new(), plan: None, refused: Some(refused) };
                 Box::pin(async move { Ok(vec![one; recipients.len()]) })
             }),
         };

@@ -109,8 +109,9 @@ fn a_token_without_its_rows_is_not_believed() {
     let messages = messages(&mut topic);
     // The tokens of [0, 6) are known to the server, by rows that are gone.
     write(&store, &topic, &messages, 0, 6, None);
-    query(&store, "DELETE FROM events WHERE 1 SETTINGS lightweight_deletes_sync = 2");
-    query(&store, "DELETE FROM message_hourly_states WHERE 1 SETTINGS lightweight_deletes_sync = 2");
+    for table in ["events", "message_hourly_states", "recipient_events"] {
+        query(&store, &format!("DELETE FROM {table} WHERE 1 SETTINGS lightweight_deletes_sync = 2"));
+    }
     assert_eq!(rows(&store), 0);
     topic.commit(0, 0, &format!("v1|0|6|{}", started(&store) - 1_000));
     take_over(&topic, &store);

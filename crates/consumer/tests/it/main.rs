@@ -7,6 +7,7 @@ mod crash;
 mod group;
 mod journal;
 mod kafka;
+mod last_opens;
 mod law;
 mod regions;
 mod rejected;

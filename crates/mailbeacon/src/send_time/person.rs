@@ -22,9 +22,8 @@ const SCANNER: u8 = 4;
 const BOT: u8 = 5;
 
 /// What is known of a recipient.
+#[derive(Clone)]
 pub struct Person {
-    /// Their key.
-    pub recipient: u64,
     /// The zone they live by: what the sender has on file, else that of most recent weight.
     pub time_zone: Option<String>,
     /// Key of their mail domain; 0 when unknown.
@@ -94,8 +93,8 @@ impl Person {
             }
         }
         let domain = events.iter().rev().map(|event| event.domain).find(|domain| *domain != 0).unwrap_or(0);
-        let recipient = events.first()?.recipient;
-        Some(Person { recipient, time_zone, domain, counts, machines, opened, clicked })
+        events.first()?;
+        Some(Person { time_zone, domain, counts, machines, opened, clicked })
     }
 }
 
@@ -159,8 +158,8 @@ impl<'a> Told<'a> {
     fn all(events: &'a [Engagement]) -> Vec<Told<'a>> {
         let mut places: HashMap<u64, usize> = HashMap::new();
         let mut mails: Vec<Told<'a>> = Vec::new();
-        // What is known only by a date has no message.
-        for event in events.iter().filter(|event| event.kind != 0 && event.message != 0) {
+        // What belongs to no message tells nothing of one.
+        for event in events.iter().filter(|event| event.message != 0) {
             let place = *places.entry(event.message).or_insert(mails.len());
             if place == mails.len() {
                 mails.push(Told::default());

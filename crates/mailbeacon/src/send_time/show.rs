@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use send_time::{Hours, Level, Refused, Weekday, Window};
 use serde_json::{Map, Value, json};
 
+use super::plan::Plan;
 use super::workspace::Answer;
 
 /// Why nothing is recommended.
@@ -12,6 +13,8 @@ use super::workspace::Answer;
 pub enum Why {
     /// What the estimator says.
     Refused(Refused),
+    /// The recipient wants none.
+    Withdrawn,
     /// No event of this recipient is known.
     UnknownRecipient,
 }
@@ -21,6 +24,7 @@ impl Why {
     pub fn as_str(self) -> &'static str {
         match self {
             Why::Refused(refused) => refused.as_str(),
+            Why::Withdrawn => "withdrawn",
             Why::UnknownRecipient => "unknown_recipient",
         }
     }
@@ -37,19 +41,30 @@ impl Why {
             Why::Refused(Refused::TimeZoneUnknown) => "nothing says what time it is where this recipient is",
             Why::Refused(Refused::NotEnoughEvents) => "too few opens and clicks by people, of anybody",
             Why::Refused(Refused::AllQuiet) => "every hour is a quiet one",
+            Why::Withdrawn => "this recipient wants none (mailbeacon recipient restore takes that back)",
             Why::UnknownRecipient => "no event of this recipient is known",
         }
     }
 }
 
 /// The answer as one line of JSON.
-pub fn line(out: &mut dyn Write, recipient: u64, answer: Result<&[Window], Why>) -> io::Result<()> {
+pub fn line(
+    out: &mut dyn Write,
+    recipient: u64,
+    answer: Result<&[Window], Why>,
+    plan: Option<Plan>,
+) -> io::Result<()> {
     let mut fields = Map::new();
     fields.insert("recipient".to_owned(), recipient.to_string().into());
     let windows = answer.unwrap_or_default();
     fields.insert("windows".to_owned(), windows.iter().map(window).collect());
     if let Err(why) = answer {
         fields.insert("refused".to_owned(), why.as_str().into());
+    }
+    if let Some(Plan { send_at_ms, explored, propensity, .. }) = plan {
+        fields.insert("send_at".to_owned(), instant(send_at_ms).into());
+        fields.insert("explored".to_owned(), explored.into());
+        fields.insert("propensity".to_owned(), propensity.into());
     }
     writeln!(out, "{}", Value::Object(fields))
 }
@@ -76,8 +91,13 @@ fn window(window: &Window) -> Value {
     })
 }
 
+/// RFC 3339, in UTC.
+pub fn instant(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
+}
+
 /// The answer for people.
-pub fn answer(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
+pub fn answer(out: &mut dyn Write, answer: &Answer, plan: Option<Plan>) -> io::Result<()> {
     let windows = match &answer.windows {
         Ok(windows) => windows,
         Err(refused) => return refusal(out, Why::Refused(*refused)),
@@ -103,6 +123,14 @@ pub fn answer(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
         for reason in &window.reasons {
             writeln!(out, "  {reason}")?;
         }
+    }
+    if let Some(Plan { send_at_ms, explored, hour, .. }) = plan {
+        let why = if explored {
+            format!(", at {hour:02}:00 of the local day, drawn to explore")
+        } else {
+            String::new()
+        };
+        writeln!(out, "send at {}{why}", instant(send_at_ms))?;
     }
     if let Some(by_hour) = &answer.by_hour {
         writeln!(out)?;

@@ -1,19 +1,22 @@
 //! All recipients of a workspace: their groups, and the answer for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::bail;
 use send_time::counts::BINS;
 use send_time::evidence::{Machines, clicks_per_open};
 use send_time::{Counts, Fitted, Habits, Options, Own, Refused, Region, Window};
-use store::{Engagement, Store};
+use store::{Barred, Engagement, HISTORY_MAX, Store};
 
+use super::kept::Learned;
 use super::person::Person;
+use super::show::Why;
+use super::standing::{why_barred, why_not};
 
 /// Recipients of one workspace, at most: each takes some hundred bytes.
 const RECIPIENTS_MAX: usize = 5_000_000;
-/// Of one recipient's events the latest ones are read, up to so many.
-const EVENTS_MAX: usize = 50_000;
+/// Progress is told after so many recipients.
+const TOLD_EVERY: usize = 10_000;
 
 /// What is known of everybody for whom there may be a send time.
 pub struct Workspace {
@@ -22,6 +25,12 @@ pub struct Workspace {
     /// IANA names; `""` for whoever's zone is not known.
     zone_names: Vec<String>,
     habits: Fitted,
+    /// Those for whom there may be none, and why.
+    pub refused: Vec<(u64, Why)>,
+    /// Events that were read, of everybody.
+    pub events: u64,
+    /// Whether sends are told.
+    pub sends_are_told: bool,
 }
 
 /// One of them.
@@ -52,32 +61,51 @@ impl Workspace {
         workspace: u32,
         at_ms: i64,
         is_free: impl Fn(u64) -> bool,
+        progress: impl Fn(usize),
     ) -> anyhow::Result<Workspace> {
+        // Read first and last: whoever is barred in between is left out as well.
+        let barred = store.barred(workspace, None).await?;
         let sends_are_told = store.has_sends(workspace, at_ms).await?;
-        let mut rows = store.engagements(workspace, at_ms)?;
-        let mut reading = Reading::default();
-        let mut events: Vec<Engagement> = Vec::new();
+        let mut rows = store.histories(workspace)?;
+        let mut reading = Reading { sends_are_told, at_ms, ..Reading::default() };
+        let mut events: VecDeque<Engagement> = VecDeque::new();
         loop {
             let row = rows.next().await?;
             let goes_on =
-                row.as_ref().zip(events.first()).is_some_and(|(row, first)| row.recipient == first.recipient);
+                row.as_ref().zip(events.front()).is_some_and(|(row, first)| row.recipient == first.recipient);
             if !goes_on && !events.is_empty() {
-                // The latest ones come first, so that they are those that are kept.
-                events.reverse();
-                reading.take(Person::of(&events, at_ms, sends_are_told), &is_free)?;
+                reading.take(events.make_contiguous(), &barred, &is_free)?;
+                if reading.recipients().is_multiple_of(TOLD_EVERY) {
+                    progress(reading.recipients());
+                }
                 events.clear();
             }
-            match row {
-                Some(row) if events.len() < EVENTS_MAX => events.push(row),
-                Some(_) => {}
-                None => return Ok(reading.finish()),
+            let Some(row) = row else { break };
+            if events.len() == HISTORY_MAX {
+                events.pop_front();
             }
+            events.push_back(row);
+            reading.events += 1;
         }
+        let barred = store.barred(workspace, None).await?;
+        Ok(reading.finish(&barred))
     }
 
-    /// Whether a recipient is one of them: the place of their answer.
-    pub fn place(&self, recipient: u64) -> Option<usize> {
-        self.members.binary_search_by_key(&recipient, |member| member.recipient).ok()
+    /// What was learned, to be kept.
+    pub fn learned(&self) -> Learned {
+        let Workspace { habits, events, sends_are_told, .. } = self;
+        Learned { habits: habits.habits.clone(), events: *events, sends_are_told: *sends_are_told }
+    }
+
+    /// The answer for a recipient, by their key, or why there is none.
+    pub fn of(&self, recipient: u64, options: &Options) -> Result<Answer, Why> {
+        if let Some((_, why)) = self.refused.iter().find(|(refused, _)| *refused == recipient) {
+            return Err(*why);
+        }
+        match self.members.binary_search_by_key(&recipient, |member| member.recipient) {
+            Ok(place) => Ok(self.answer(place, options)),
+            Err(_) => Err(Why::UnknownRecipient),
+        }
     }
 
     /// How many there are.
@@ -100,26 +128,46 @@ impl Workspace {
 /// A workspace of which more may come.
 #[derive(Default)]
 struct Reading {
+    at_ms: i64,
+    sends_are_told: bool,
     members: Vec<Member>,
     zones: BTreeMap<String, u32>,
+    refused: Vec<(u64, Why)>,
+    events: u64,
     opened: f64,
     clicked: f64,
 }
 
 impl Reading {
-    fn take(&mut self, person: Option<Person>, is_free: impl Fn(u64) -> bool) -> anyhow::Result<()> {
-        let Some(person) = person else { return Ok(()) };
-        if self.members.len() >= RECIPIENTS_MAX {
+    fn recipients(&self) -> usize {
+        self.members.len() + self.refused.len()
+    }
+
+    /// Takes a recipient, by all of their events.
+    fn take(
+        &mut self,
+        events: &[Engagement],
+        barred: &Barred,
+        is_free: impl Fn(u64) -> bool,
+    ) -> anyhow::Result<()> {
+        if self.recipients() >= RECIPIENTS_MAX {
             bail!(
                 "the workspace has more recipients than are estimated at once, expected at most {RECIPIENTS_MAX}"
             );
         }
+        let recipient = events[0].recipient;
+        if let Some(why) = why_not(recipient, events, barred, self.at_ms) {
+            self.refused.push((recipient, why));
+            return Ok(());
+        }
+        let known = &events[..events.partition_point(|event| event.at_ms < self.at_ms)];
+        let Some(person) = Person::of(known, self.at_ms, self.sends_are_told) else { return Ok(()) };
         self.opened += person.opened;
         self.clicked += person.clicked;
         let next = self.zones.len() as u32;
         let zone = *self.zones.entry(person.time_zone.unwrap_or_default()).or_insert(next);
         self.members.push(Member {
-            recipient: person.recipient,
+            recipient,
             zone,
             domain: if is_free(person.domain) { 0 } else { person.domain },
             machines: person.machines,
@@ -128,10 +176,15 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(self) -> Workspace {
-        let Reading { members, zones, opened, clicked } = self;
+    fn finish(self, barred: &Barred) -> Workspace {
+        let Reading { mut members, zones, mut refused, events, sends_are_told, opened, clicked, .. } = self;
         let mut zone_names = vec![String::new(); zones.len()];
         zones.into_iter().for_each(|(name, zone)| zone_names[zone as usize] = name);
+        members.retain(|member| {
+            let why = why_barred(member.recipient, barred);
+            refused.extend(why.map(|why| (member.recipient, why)));
+            why.is_none()
+        });
         let habits = Habits::learn(clicks_per_open(opened, clicked), || {
             members.iter().map(|member| send_time::Member {
                 recipient: member.recipient,
@@ -141,7 +194,7 @@ impl Reading {
                 domain: member.domain,
             })
         });
-        Workspace { habits: habits.fit(), members, zone_names }
+        Workspace { habits: habits.fit(), members, zone_names, refused, events, sends_are_told }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two servers as two shards of one cluster: the same names everywhere, each row on its own shard.
 
-use store::{Config, Range, Row, SendTimes, Store, StoreError, month};
+use store::{Config, Range, Row, Store, StoreError, month};
 
 use crate::engine::{self, block, open, today_ms, value};
 
@@ -37,17 +37,15 @@ async fn a_question_to_any_server_is_about_all_rows() {
             value(&any, "SELECT opens, openers FROM message_totals WHERE message = 10").await,
             "14\t14"
         );
-        assert_eq!(value(&any, "SELECT count() FROM recipient_hours WHERE region = 'other'").await, "42");
-        assert_eq!(value(&any, "SELECT count() FROM recommended_send_times").await, "42");
+        assert_eq!(value(&any, "SELECT count() FROM recipient_regions WHERE region = 'other'").await, "42");
         for recipient in [1_000, 1_041] {
-            let times = any.send_times(1, recipient).await.unwrap();
-            assert_eq!(times, SendTimes::Refused(store::Refusal::NotEnoughEvents));
+            assert_eq!(any.history(1, recipient).await.unwrap().len(), 1);
         }
     }
 
     let bare = "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = ''
         AND table NOT LIKE '%\\_fill%'
-        AND table NOT IN ('events_current', 'events_people', 'events_human', 'message_hourly_current')
+        AND table NOT IN ('events_current', 'events_people', 'events_human', 'message_hourly_current', 'recipient_events_current')
         UNION ALL SELECT name, '' FROM system.tables WHERE database = currentDatabase() AND comment = ''";
     assert_eq!(value(&store, bare).await, "");
 }

@@ -124,8 +124,8 @@ pub async fn copies(store: &Store) -> [String; 5] {
         value(store, "SELECT count() FROM events").await,
         value(store, "SELECT sum(events) FROM message_hourly").await,
         value(store, "SELECT sum(opens) FROM message_totals").await,
-        value(store, "SELECT sum(events) FROM recipient_hours").await,
-        value(store, "SELECT count() FROM recipient_regions_states").await,
+        value(store, "SELECT count() FROM recipient_events").await,
+        value(store, "SELECT count() FROM recipient_regions").await,
     ]
 }
 

@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod engine;
 mod insert;
+mod last_opens;
 mod memory;
 mod retention;
 mod schema;

@@ -5,15 +5,15 @@ use store::{Correction, Drift, Range, Row, Store, month};
 use crate::engine::{block, migrated, open, today_ms, value};
 use crate::insert::active;
 
-const TARGETS: [&str; 4] =
-    ["corrections", "message_hourly_states", "recipient_hours_states", "recipient_regions_states"];
+const TARGETS: [&str; 4] = ["corrections", "last_opens", "message_hourly_states", "recipient_events"];
 const VIEWS: [&str; 4] =
-    ["corrections_fill", "message_hourly_fill", "recipient_hours_fill", "recipient_regions_fill"];
+    ["corrections_fill", "last_opens_fill", "message_hourly_fill", "recipient_events_fill"];
 
-/// A row for each view to take something of: each corrects the one three before it.
+/// Rows for each view to take something of: each corrects the one three before it, and every fifth is of mode date.
 fn rows(from: u64, to: u64) -> bytes::Bytes {
     let corrections: Vec<[Correction; 1]> = (from..to).map(|n| [correction(n.saturating_sub(3))]).collect();
-    let row = |n| Row { corrects: &corrections[(n - from) as usize], ..active(n) };
+    let mode = |n| if n % 5 == 0 { 3 } else { 1 };
+    let row = |n| Row { corrects: &corrections[(n - from) as usize], mode: mode(n), ..active(n) };
     block((from..to).map(row))
 }
 
@@ -84,14 +84,14 @@ async fn rows_are_brought_back_without_filling_views_twice() {
     store.insert(0, "0-20", &batch(0, 20)).await.unwrap();
     store.insert(0, "20-40", &batch(20, 40)).await.unwrap();
     burn(&store, "events").await;
-    burn(&store, "recipient_hours_states").await;
+    burn(&store, "recipient_events").await;
     store.insert(0, "20-40", &batch(20, 40)).await.unwrap();
     assert_eq!(lacking(&store, 20, 40).await.0, 0, "the token is known");
     for _ in 0..2 {
         store.insert(0, "20-40/rows/1", &batch(20, 40)).await.unwrap();
     }
-    assert_eq!(lacking(&store, 20, 40).await, (20, vec!["recipient_hours_fill".to_owned()]));
-    store.fill(0, &range(20, 40), "recipient_hours_fill", "20-40/view").await.unwrap();
+    assert_eq!(lacking(&store, 20, 40).await, (20, vec!["recipient_events_fill".to_owned()]));
+    store.fill(0, &range(20, 40), "recipient_events_fill", "20-40/view").await.unwrap();
     assert_eq!(differing(&store).await, [0; 4]);
 }
 

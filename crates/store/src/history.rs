@@ -1,4 +1,4 @@
-//! What send times are estimated from: sends and acts, recipient by recipient, of those for whom it is allowed.
+//! What send times are estimated from: sends and acts, recipient by recipient.
 
 use std::time::Duration;
 
@@ -13,12 +13,15 @@ pub struct Engagement {
     pub message: u64,
     /// When it happened, Unix time in milliseconds.
     pub at_ms: i64,
-    /// As [`crate::Row::kind`]; 0 for an event that may not be used, where only the recipient is told.
+    /// As [`crate::Row::kind`].
     pub kind: u8,
     /// As [`crate::Row::verdict`], by what is known today.
     pub verdict: u8,
     /// Whether the verdict is a guess: confidence `weak`.
     pub weak: bool,
+    /// What the event says of where the recipient is, as [`crate::Row::region_class`]: 1 for a sign of the EU, the EEA
+    /// or the UK, of which nothing else is told; 2 for one of another place.
+    pub region: u8,
     /// Local hour, 0 to 23; 255 when unknown.
     pub local_hour: u8,
     /// Local ISO weekday, 1 (Monday) to 7; 0 when unknown.
@@ -31,56 +34,89 @@ pub struct Engagement {
     pub domain: u64,
 }
 
-/// How long each part of the answer may take, in ms: the first one comes after all rows are sorted.
+/// How long each part of the answer may take, in ms: where parts of the table must be sorted, the first one takes long.
 const PART_WAIT_MS: u64 = 600_000;
 /// A sort that needs more memory goes to the server's disk, in bytes.
 const SORT_BYTES_MAX: u64 = 1 << 30;
 /// The longest row, in bytes: more is no answer to this query.
 const ROW_BYTES_MAX: usize = 1 << 16;
+/// Of one recipient's events the latest ones are read, up to so many.
+pub const HISTORY_MAX: usize = 50_000;
 
-const COLUMNS: &str = "recipient, message, toUnixTimestamp64Milli(received_at), \
-     if(mode IN ('unspecified', 'full'), toInt8(kind), 0), toInt8(verdict), confidence = 'weak', local_hour, \
-     local_weekday, time_zone, profile_time_zone, domain";
+const COLUMNS: &str = "recipient, message, toUnixTimestamp64Milli(received_at), toInt8(kind), toInt8(verdict), \
+     confidence = 'weak', toInt8(region), local_hour, local_weekday, time_zone, profile_time_zone, domain";
 
 impl Store {
-    /// Reads what the recipients of a workspace were sent and did before an instant, each recipient's newest first.
-    /// Nobody is read who is in the EU, the EEA or the UK, or of whom nobody knows.
+    /// Reads what each recipient of a workspace was sent and did, recipient by recipient, each one's oldest first.
+    /// Those for whom no send time may be computed are among them: their signs have to be known.
     ///
     /// # Errors
-    /// When the server cannot be asked. What it answers comes by [`Engagements::next`].
-    pub fn engagements(&self, workspace: u32, until_ms: i64) -> Result<Engagements, StoreError> {
+    /// When the server cannot be asked. What it answers comes by [`Histories::next`].
+    pub fn histories(&self, workspace: u32) -> Result<Histories, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM events_current WHERE workspace = {workspace} AND recipient != 0 \
-             AND received_at < fromUnixTimestamp64Milli({until_ms}, 'UTC') AND recipient GLOBAL IN \
-             (SELECT recipient FROM recipient_regions WHERE workspace = {workspace} AND region = 'other') \
-             ORDER BY recipient, received_at DESC, edge_id DESC, seq DESC \
-             SETTINGS max_bytes_before_external_sort = {SORT_BYTES_MAX}"
+            "SELECT {COLUMNS} FROM recipient_events_current WHERE workspace = {workspace} \
+             ORDER BY recipient, received_at, edge_id, seq \
+             SETTINGS max_bytes_before_external_sort = {SORT_BYTES_MAX}, query_plan_read_in_order_through_join = 1"
         );
-        self.front.rows(&sql).map(Engagements)
+        self.front.rows(&sql).map(Histories)
     }
 
-    /// Reads the recipients of a workspace for whom there is no send time, and why: `eu` or `unknown`.
-    ///
-    /// # Errors
-    /// When the server cannot be asked.
-    pub fn refused_recipients(&self, workspace: u32) -> Result<RefusedRecipients, StoreError> {
-        let sql = format!(
-            "SELECT recipient, region FROM recipient_regions WHERE workspace = {workspace} AND region != 'other' \
-             ORDER BY recipient"
-        );
-        self.front.rows(&sql).map(RefusedRecipients)
-    }
-
-    /// The region of a recipient as a word of `recipient_regions`: `eu`, `other` or `unknown`; None when no event of
-    /// theirs is known.
+    /// What a recipient was sent and did, the oldest first; of more than [`HISTORY_MAX`] events the latest. Empty for
+    /// whom no event is known.
     ///
     /// # Errors
     /// When the server refuses or does not answer in time.
-    pub async fn region(&self, workspace: u32, recipient: u64) -> Result<Option<String>, StoreError> {
+    pub async fn history(&self, workspace: u32, recipient: u64) -> Result<Vec<Engagement>, StoreError> {
+        // By hand what recipient_events_current does, which would go through the corrections of all messages.
         let sql = format!(
-            "SELECT region FROM recipient_regions WHERE workspace = {workspace} AND recipient = {recipient}"
+            "WITH own AS (SELECT * FROM recipient_events WHERE workspace = {workspace} AND recipient = {recipient} \
+             ORDER BY received_at DESC, edge_id DESC, seq DESC LIMIT {HISTORY_MAX}) \
+             SELECT {COLUMNS} FROM (SELECT e.* EXCEPT (verdict, confidence), \
+             if(c.version > 0, c.verdict, e.verdict) AS verdict, \
+             if(c.version > 0, c.confidence, e.confidence) AS confidence FROM own AS e GLOBAL LEFT JOIN \
+             (SELECT message, edge_id, seq, max(r.version) AS version, argMax(r.verdict, r.version) AS verdict, \
+             argMax(r.confidence, r.version) AS confidence FROM corrections AS r \
+             WHERE workspace = {workspace} AND message GLOBAL IN (SELECT message FROM own) \
+             GROUP BY message, edge_id, seq) AS c \
+             ON c.message = e.message AND c.edge_id = e.edge_id AND c.seq = e.seq) \
+             ORDER BY received_at, edge_id, seq"
         );
-        Ok(self.query(&sql).await?.lines().next().map(str::to_owned))
+        let text = self.query(&sql).await?;
+        let events = text.lines().map(parse).collect::<Option<_>>();
+        events.ok_or_else(|| StoreError::Answer {
+            server: self.front.name.clone(),
+            query: "history of a recipient",
+            expected: "a send or an act a line",
+        })
+    }
+}
+
+impl Store {
+    /// How many events of a workspace are known by recipient.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer in time.
+    pub async fn known_events(&self, workspace: u32) -> Result<u64, StoreError> {
+        let sql = format!("SELECT count() FROM recipient_events WHERE workspace = {workspace}");
+        self.query(&sql).await?.trim().parse().map_err(|_| StoreError::Answer {
+            server: self.front.name.clone(),
+            query: "known events",
+            expected: "a number",
+        })
+    }
+
+    /// The workspaces of which events are known by recipient.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer in time.
+    pub async fn workspaces(&self) -> Result<Vec<u32>, StoreError> {
+        let sql = "SELECT DISTINCT workspace FROM recipient_events ORDER BY workspace";
+        let all = self.query(sql).await?.lines().map(|line| line.parse().ok()).collect::<Option<_>>();
+        all.ok_or_else(|| StoreError::Answer {
+            server: self.front.name.clone(),
+            query: "workspaces",
+            expected: "a number a line",
+        })
     }
 
     /// Whether any send of a workspace is known: without, acts are all there is to estimate from.
@@ -89,39 +125,23 @@ impl Store {
     /// When the server refuses or does not answer in time.
     pub async fn has_sends(&self, workspace: u32, until_ms: i64) -> Result<bool, StoreError> {
         let rows = format!(
-            "events WHERE workspace = {workspace} AND kind = 'sent' AND mode IN ('unspecified', 'full') \
-             AND received_at < fromUnixTimestamp64Milli({until_ms}, 'UTC')"
+            "events WHERE workspace = {workspace} AND kind = 'sent' AND mode IN ('unspecified', 'full') AND received_at < fromUnixTimestamp64Milli({until_ms}, 'UTC')"
         );
         self.front.any(&rows, "", &[], self.config.request_timeout_ms).await
     }
 }
 
-/// Rows as they come.
-pub struct Engagements(Rows);
+/// Sends and acts as they come.
+pub struct Histories(Rows);
 
-impl Engagements {
+impl Histories {
     /// The next one; None at the end.
     ///
     /// # Errors
     /// When the server breaks off, does not go on in time, or answers with something else.
     pub async fn next(&mut self) -> Result<Option<Engagement>, StoreError> {
         let Some(row) = self.0.next().await? else { return Ok(None) };
-        parse(row).map(Some).ok_or_else(|| self.0.unreadable("engagement", "a send or an act a line"))
-    }
-}
-
-/// Recipients for whom there is no send time, as they come.
-pub struct RefusedRecipients(Rows);
-
-impl RefusedRecipients {
-    /// The next one, and whether they are known to be in the EU, the EEA or the UK; None at the end.
-    ///
-    /// # Errors
-    /// As [`Engagements::next`].
-    pub async fn next(&mut self) -> Result<Option<(u64, bool)>, StoreError> {
-        let Some(row) = self.0.next().await? else { return Ok(None) };
-        let found = row.split_once('\t').and_then(|(key, region)| Some((key.parse().ok()?, region == "eu")));
-        found.map(Some).ok_or_else(|| self.0.unreadable("refused recipients", "a recipient a line"))
+        parse(row).map(Some).ok_or_else(|| self.0.unreadable("histories", "a send or an act a line"))
     }
 }
 
@@ -195,6 +215,7 @@ fn parse(row: &str) -> Option<Engagement> {
         kind: next()?.parse().ok()?,
         verdict: next()?.parse().ok()?,
         weak: next()? == "1",
+        region: next()?.parse().ok()?,
         local_hour: next()?.parse().ok()?,
         local_weekday: next()?.parse().ok()?,
         time_zone: next()?.to_owned(),
