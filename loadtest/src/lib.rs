@@ -18,6 +18,7 @@ mod exchange;
 pub mod find_max;
 pub mod freshness;
 pub mod html;
+pub mod instructions;
 pub mod ledger;
 pub mod live;
 pub mod metrics;

@@ -13,7 +13,7 @@ use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::{Ran, SimulateOptions};
-use loadtest::{campaign, compare, drill, enrich_cost, html, run, self_check, simulate};
+use loadtest::{campaign, compare, drill, enrich_cost, html, instructions, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compared(&options),
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
+        Command::Instructions(options) => instructions::run(&options),
         Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {

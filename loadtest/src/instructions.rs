@@ -1,0 +1,177 @@
+//! What a pixel, a redirect and a consumed event cost in instructions, counted by callgrind: a figure that a busy
+//! machine does not move, so that a change which makes one dearer is refused.
+//!
+//! Our real programs run under callgrind with everything that they talk to beside them. Each run is made in two lengths
+//! and the totals are subtracted: what start and end cost falls out. Only what runs in user space is counted; what the
+//! kernel does for a request is several times that and the matter of `compare`.
+
+mod callgrind;
+mod consumer;
+mod edge;
+mod feed;
+mod record;
+
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use self::record::{Counted, Record};
+use crate::compare::bench::Bench;
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Exit status:
+  0  counted, and with --check nothing has grown
+  1  something has grown by more than 3 %, or could not be counted
+  2  the command line is wrong
+
+Examples:
+  cargo build --release -p mailbeacon -p loadtest
+  target/release/loadtest instructions --check
+  # after a change that is worth its price, or that made something cheaper
+  target/release/loadtest instructions --write
+  # where they go: every run leaves a profile
+  target/release/loadtest instructions --only edge --keep && callgrind_annotate DIR/edge-pixels-0.callgrind";
+
+/// By how much a figure may grow, in percent: several times what lies between two runs.
+const GROWTH_MAX_PERCENT: f64 = 3.0;
+/// Rounds of which a record is made, so that it says how far they lie apart.
+const ROUNDS_WRITTEN: u32 = 3;
+
+/// How to count.
+#[derive(Debug, Clone, Args)]
+pub struct InstructionsOptions {
+    /// Fail when a figure has grown by more than 3 % over what is recorded.
+    #[arg(long)]
+    pub check: bool,
+    /// Record what is counted.
+    #[arg(long, conflicts_with_all = ["check", "only"])]
+    pub write: bool,
+    /// Where it is recorded.
+    #[arg(long, value_name = "FILE", default_value = "loadtest/instructions.json")]
+    pub record: PathBuf,
+    /// Count only this.
+    #[arg(long, value_enum)]
+    pub only: Option<Only>,
+    /// Rounds, of which the median counts; by default 1, and 3 for a record.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: Option<u32>,
+    /// Our program; by default the `mailbeacon` beside this one.
+    #[arg(long, value_name = "PATH")]
+    pub mailbeacon: Option<PathBuf>,
+    /// Where data, logs and profiles go, which must be new or empty; by default a folder of its own beside this program,
+    /// which is removed when all is well.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Keep them even when all is well.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// A part of what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Only {
+    /// A pixel and a redirect.
+    Edge,
+    /// A consumed event.
+    Consumer,
+}
+
+/// Counts, then records or compares.
+///
+/// # Errors
+/// When it could not be counted, or nothing is recorded to compare with.
+pub fn run(options: &InstructionsOptions) -> anyhow::Result<ExitCode> {
+    let recorded = options.check.then(|| Record::read(&options.record)).transpose()?;
+    let mailbeacon = mailbeacon(options)?;
+    let dir = folder(options)?;
+    let counted = count(options, &mailbeacon, &dir);
+    if counted.is_ok() && !options.keep {
+        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
+    } else {
+        eprintln!("data, logs and profiles are kept in {}", dir.display());
+    }
+    let counted = counted?;
+    print!("{counted}");
+    if options.write {
+        counted.write(&options.record)?;
+    }
+    let Some(recorded) = recorded else { return Ok(ExitCode::SUCCESS) };
+    let compared = recorded.compare(&counted)?;
+    print!("{}", Compared(&compared));
+    Ok(match compared.iter().any(|change| change.percent > GROWTH_MAX_PERCENT) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn count(options: &InstructionsOptions, mailbeacon: &Path, dir: &Path) -> anyhow::Result<Record> {
+    let begun = Instant::now();
+    let bench = Bench::start(dir, mailbeacon)?;
+    let mut record = Record::of(&bench)?;
+    let rounds = options.rounds.unwrap_or(if options.write { ROUNDS_WRITTEN } else { 1 });
+    let clickhouse = match options.only {
+        Some(Only::Edge) => None,
+        _ => Some(consumer::ClickHouse::start(&bench)?),
+    };
+    let mut counts = Vec::new();
+    for round in 0..rounds {
+        if options.only != Some(Only::Consumer) {
+            counts.extend(edge::count(&bench, round)?);
+        }
+        if let Some(clickhouse) = &clickhouse {
+            counts.push(consumer::count(&bench, clickhouse, round)?);
+        }
+        eprintln!("round {} of {rounds} after {:.0} s", round + 1, begun.elapsed().as_secs_f64());
+    }
+    record.instructions = Counted::gather(&counts);
+    Ok(record)
+}
+
+fn mailbeacon(options: &InstructionsOptions) -> anyhow::Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.with_file_name("mailbeacon"));
+    let program =
+        options.mailbeacon.clone().or_else(beside).context("failed to find this program's folder")?;
+    ensure!(
+        program.is_file(),
+        "no program at {}: build it with `cargo build --release`, or name it with --mailbeacon",
+        program.display()
+    );
+    program.canonicalize().with_context(|| format!("failed to resolve {}", program.display()))
+}
+
+fn folder(options: &InstructionsOptions) -> anyhow::Result<PathBuf> {
+    let dir = match &options.dir {
+        Some(dir) => dir.clone(),
+        None => {
+            let program = std::env::current_exe().context("failed to find this program's folder")?;
+            program.with_file_name("instructions").join(std::process::id().to_string())
+        }
+    };
+    fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
+    let mut entries = fs::read_dir(&dir).with_context(|| format!("failed to read {}", dir.display()))?;
+    ensure!(entries.next().is_none(), "{} is not empty: a count begins with nothing", dir.display());
+    dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
+}
+
+/// What became of each figure, for the reader.
+struct Compared<'a>(&'a [record::Change]);
+
+impl Display for Compared<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for record::Change { name, before, now, percent } in self.0 {
+            let verdict = match *percent {
+                percent if percent > GROWTH_MAX_PERCENT => "has grown too much",
+                percent if percent < -GROWTH_MAX_PERCENT => "is cheaper: record it with --write",
+                _ => "as recorded",
+            };
+            writeln!(f, "{name:<9} {before:>7} -> {now:>7}  {percent:>+6.2} %  {verdict}")?;
+        }
+        Ok(())
+    }
+}
