@@ -9,11 +9,12 @@ use anyhow::Context;
 use clap::Parser;
 use loadtest::campaign::CampaignOptions;
 use loadtest::compare::options::CompareOptions;
+use loadtest::compare::text::Settings;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::{Ran, SimulateOptions};
-use loadtest::{campaign, compare, drill, enrich_cost, html, instructions, run, self_check, simulate};
+use loadtest::{campaign, compare, drill, enrich_cost, html, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -27,9 +28,9 @@ fn main() -> ExitCode {
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
         Command::Compare(options) => compared(&options),
+        Command::DayEdge(options) => compare::day_edge::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
-        Command::Instructions(options) => instructions::run(&options),
         Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {
@@ -108,7 +109,12 @@ async fn sent(options: &CampaignOptions) -> anyhow::Result<ExitCode> {
 
 fn compared(options: &CompareOptions) -> anyhow::Result<ExitCode> {
     let report = compare::run(options)?;
+    if options.settings {
+        print!("{}", Settings(&report));
+        return Ok(ExitCode::SUCCESS);
+    }
     publish(&options.json, &report)?;
+    write(options.html.as_deref(), || compare::page::page(&report))?;
     Ok(report.exit_code())
 }
 

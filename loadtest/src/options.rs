@@ -10,12 +10,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::account::Page;
 use crate::campaign::CampaignOptions;
 use crate::clickhouse::{ClickHouse, Secret};
+use crate::compare::day_edge::DayEdgeOptions;
 use crate::compare::options::CompareOptions;
 use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
 use crate::enrich_cost::EnrichCostOptions;
 use crate::freshness::PROBES_MAX;
-use crate::instructions::InstructionsOptions;
 use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
 use crate::send::Target;
@@ -61,15 +61,15 @@ pub enum Command {
     /// Measure ours and what a team would run in its place, in turns on this machine, by CPU time to the same state.
     #[command(after_long_help = crate::compare::options::EXAMPLES)]
     Compare(CompareOptions),
+    /// The edge of a day's work that ours is compared with.
+    #[command(hide = true)]
+    DayEdge(DayEdgeOptions),
     /// Send a campaign whose readers are known, and hold the reported rates to them.
     #[command(after_long_help = crate::campaign::EXAMPLES)]
     Campaign(CampaignOptions),
     /// Measure what an enriched event costs, beside woothee and a decoded city without a memory.
     #[command(after_long_help = crate::enrich_cost::EXAMPLES)]
     EnrichCost(EnrichCostOptions),
-    /// Count the instructions of a pixel, a redirect and a consumed event, and refuse that they grow.
-    #[command(after_long_help = crate::instructions::EXAMPLES)]
-    Instructions(InstructionsOptions),
     /// Write the history of simulated people whose habits are known, or judge recommended send times by them.
     Simulate(SimulateOptions),
 }

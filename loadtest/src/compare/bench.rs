@@ -203,6 +203,16 @@ impl Bench {
 pub fn until(
     what: &str,
     bound: Duration,
+    seen: impl FnMut() -> anyhow::Result<Result<(), String>>,
+) -> anyhow::Result<()> {
+    until_every(what, POLL, bound, seen)
+}
+
+/// The same, for what costs something to look at.
+pub fn until_every(
+    what: &str,
+    every: Duration,
+    bound: Duration,
     mut seen: impl FnMut() -> anyhow::Result<Result<(), String>>,
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + bound;
@@ -211,7 +221,7 @@ pub fn until(
         if Instant::now() >= deadline {
             bail!("waited {} s in vain for {what}: {missing}", bound.as_secs());
         }
-        std::thread::park_timeout(POLL);
+        std::thread::park_timeout(every);
     }
 }
 

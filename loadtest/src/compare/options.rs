@@ -18,7 +18,9 @@ Examples:
   loadtest compare --short
   loadtest compare --only pixel,short --rounds 9 --json compare.json
   # how far a side is from itself: what the ratios can tell apart on this machine
-  loadtest compare --only self";
+  loadtest compare --only self
+  # what each side is set to
+  loadtest compare --settings";
 
 /// What without `--short` a comparison is.
 const LONG: Size = Size { rounds: 5, rate: 20_000.0, seconds: 5.0, events: 400_000 };
@@ -46,9 +48,15 @@ pub struct CompareOptions {
     /// One small round, for every change: each side must reach its state, and no bar is judged.
     #[arg(long)]
     pub short: bool,
+    /// Start every side, show what each is set to, and measure nothing.
+    #[arg(long, conflicts_with_all = ["json", "html"])]
+    pub settings: bool,
     /// Our program; by default the `mailbeacon` beside this one.
     #[arg(long, value_name = "PATH")]
     pub mailbeacon: Option<PathBuf>,
+    /// This program, in which the day's edge is; by default the one that runs.
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub loadtest: Option<PathBuf>,
     /// Where data and logs go, which must be new or empty; by default a folder of its own beside this program, which is
     /// removed when all is well.
     #[arg(long, value_name = "DIR")]

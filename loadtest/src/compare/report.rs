@@ -46,7 +46,7 @@ pub struct Comparison {
     /// Its name on the command line.
     pub name: &'static str,
     /// What every side does.
-    pub does: String,
+    pub does: &'static str,
     /// What the figures are per: a request, or an event.
     pub unit: &'static str,
     /// The sides, in the order of their turns.
@@ -184,7 +184,47 @@ pub fn ratios(abouts: &[About], rounds: &[Round], bars: &[Bar], short: bool) -> 
     bars.iter().map(of).collect()
 }
 
+impl Verdict {
+    /// In a word; `None` when there was nothing to judge.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Verdict::Held => Some("held"),
+            Verdict::Missed => Some("MISSED"),
+            Verdict::Unjudged => Some("NOT JUDGED"),
+            Verdict::None => None,
+        }
+    }
+}
+
+impl Comparison {
+    /// How many rounds it rests on, in words.
+    pub fn rounds(&self) -> String {
+        let plural = if self.rounds_kept == 1 { "" } else { "s" };
+        match self.rounds_starved.len() {
+            0 => format!("{} round{plural}", self.rounds_kept),
+            thrown => format!(
+                "{} round{plural}, {thrown} more thrown out because a side was starved",
+                self.rounds_kept
+            ),
+        }
+    }
+}
+
 impl Report {
+    /// Each side once, with the comparisons that it is in.
+    pub fn sides(&self) -> Vec<(&Measured, Vec<&'static str>)> {
+        let mut sides: Vec<(&Measured, Vec<&'static str>)> = Vec::new();
+        for comparison in &self.comparisons {
+            for side in &comparison.sides {
+                match sides.iter_mut().find(|(seen, _)| seen.about == side.about) {
+                    Some((_, names)) => names.push(comparison.name),
+                    None => sides.push((side, vec![comparison.name])),
+                }
+            }
+        }
+        sides
+    }
+
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
         let mut verdicts = self.comparisons.iter().flat_map(|one| &one.ratios).map(|ratio| ratio.verdict);
@@ -255,7 +295,14 @@ mod tests {
 
     fn turn(seconds: f64) -> Turn {
         let cpu_seconds = BTreeMap::from([("a".to_owned(), seconds), ("b".to_owned(), seconds)]);
-        Turn { units: 1_000_000, cpu_seconds, seconds: 1.0, late_ratio: 0.0 }
+        Turn {
+            units: 1_000_000,
+            cpu_seconds,
+            seconds: 1.0,
+            late_ratio: 0.0,
+            foreign_cores: 0.0,
+            stolen_cores: 0.0,
+        }
     }
 
     #[test]

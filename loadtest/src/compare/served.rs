@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use kafka::Stretch;
 
 use super::bench::{Bench, Running, STATE_WAIT, until};
-use super::side::{About, Side, Turn};
+use super::side::{About, Begun, Side, Turn};
 use super::spent::{since, spent};
 use crate::plan::Plan;
 use crate::send::{self, Target};
@@ -73,8 +73,8 @@ impl Side for Served {
             timeout: TIMEOUT,
             any_status: false,
         };
-        let (before, start) = (spent(pids())?, Instant::now());
-        let tally = send::send(&target, plan, 1, start + LEAD, &Arc::default())
+        let (begun, before) = (Begun::now(bench)?, spent(pids())?);
+        let tally = send::send(&target, plan, 1, Instant::now() + LEAD, &Arc::default())
             .context("failed to send the requests")?;
         let planned = plan.len() as u64;
         let answered = tally.answers();
@@ -90,12 +90,8 @@ impl Side for Served {
             ensure!(found <= planned, "{found} for {planned} requests");
             Ok(if found == planned { Ok(()) } else { Err(format!("{found} of {planned}")) })
         })?;
-        Ok(Turn {
-            units: planned,
-            cpu_seconds: since(&before, &spent(pids())?),
-            seconds: start.elapsed().as_secs_f64(),
-            late_ratio: tally.late_ratio(),
-        })
+        let turn = begun.turn(bench, planned, since(&before, &spent(pids())?))?;
+        Ok(Turn { late_ratio: tally.late_ratio(), ..turn })
     }
 }
 

@@ -1,8 +1,11 @@
 //! One side of a comparison: what it is, and what a turn of it has cost.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
-use super::spent::{Spent, sum};
+use super::bench::Bench;
+use super::spent::{self, Machine, Spent, sum};
 
 /// What a side is, for whoever reads the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +33,39 @@ pub struct Turn {
     pub seconds: f64,
     /// Of the requests, those that left over 1 ms late through the generator's own fault.
     pub late_ratio: f64,
+    /// Cores that were busy with what is no part of the comparison.
+    pub foreign_cores: f64,
+    /// Cores that other machines on the same hardware took.
+    pub stolen_cores: f64,
+}
+
+/// The beginning of a turn.
+pub struct Begun {
+    at: Instant,
+    machine: Machine,
+    own: f64,
+}
+
+impl Begun {
+    /// It begins.
+    pub fn now(bench: &Bench) -> anyhow::Result<Begun> {
+        Ok(Begun { own: sum(&bench.own()?), machine: spent::machine()?, at: Instant::now() })
+    }
+
+    /// It has ended, with this spent by the side.
+    pub fn turn(self, bench: &Bench, units: u64, cpu_seconds: Spent) -> anyhow::Result<Turn> {
+        let (now, own) = (spent::machine()?, sum(&bench.own()?) - self.own);
+        let seconds = self.at.elapsed().as_secs_f64();
+        let foreign = now.busy - self.machine.busy - own - sum(&cpu_seconds);
+        Ok(Turn {
+            units,
+            cpu_seconds,
+            seconds,
+            late_ratio: 0.0,
+            foreign_cores: foreign / seconds,
+            stolen_cores: (now.stolen - self.machine.stolen) / seconds,
+        })
+    }
 }
 
 impl Turn {

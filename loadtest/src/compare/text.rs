@@ -2,34 +2,26 @@
 
 use std::fmt;
 
-use super::report::{Comparison, Measured, Range, Ratio, Report, Verdict};
+use super::report::{Comparison, Machine, Range, Ratio, Report};
+
+/// What every side is set to, instead of what it has cost.
+pub struct Settings<'a>(pub &'a Report);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let machine = &self.machine;
-        writeln!(
-            f,
-            "machine    {} cores of {}, {:.0} GiB, Linux {}",
-            machine.cores, machine.processor, machine.memory_gib, machine.kernel
-        )?;
-        for sentence in &self.method {
-            writeln!(f, "method     {sentence}")?;
-        }
+        writeln!(f, "{}", self.machine)?;
         for comparison in &self.comparisons {
             write!(f, "\n{comparison}")?;
         }
-        writeln!(f, "\nwhat each side is")?;
-        let mut shown = Vec::new();
-        for Measured { about, .. } in self.comparisons.iter().flat_map(|one| &one.sides) {
-            if shown.contains(&about) {
-                continue;
-            }
-            shown.push(about);
-            writeln!(f, "  {}: {}; {}", about.name, about.does, about.version)?;
-            writeln!(f, "    until {}", about.state)?;
-            for setting in &about.settings {
-                writeln!(f, "    | {setting}")?;
-            }
+        writeln!(f, "\nwhat each side is (how it is set: --settings, or --html and --json)")?;
+        for (side, names) in self.sides() {
+            let about = &side.about;
+            writeln!(f, "  {} in {}: {}; until {}", about.name, names.join(", "), about.does, about.state)?;
+            writeln!(f, "    {}", about.version)?;
+        }
+        writeln!(f, "\nhow it was measured")?;
+        for sentence in &self.method {
+            writeln!(f, "  {sentence}")?;
         }
         if self.short {
             writeln!(f, "\nToo short to judge a bar by: every side reached its state, no more is said.")?;
@@ -38,22 +30,45 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Display for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (side, names) in self.0.sides() {
+            let about = &side.about;
+            writeln!(f, "{} in {}: {}", about.name, names.join(", "), about.does)?;
+            writeln!(f, "  {}", about.version)?;
+            for setting in &about.settings {
+                writeln!(f, "  | {setting}")?;
+            }
+            writeln!(f)?;
+        }
+        for comparison in &self.0.comparisons {
+            for (name, why) in &comparison.missing {
+                writeln!(f, "{name} in {} is MISSING: {why}", comparison.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { processor, cores, memory_gib, kernel } = self;
+        write!(f, "{cores} cores of {processor}, {memory_gib:.0} GiB, Linux {kernel}")
+    }
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.name, self.does)?;
-        write!(f, "  {} rounds", self.rounds_kept)?;
-        match self.rounds_starved.len() {
-            0 => writeln!(f, ", none thrown out")?,
-            count => writeln!(f, ", {count} thrown out because a side was starved")?,
-        }
+        writeln!(f, "{}: {} ({})", self.name, self.does, self.rounds())?;
         for why in &self.rounds_starved {
-            writeln!(f, "    {why}")?;
+            writeln!(f, "    thrown out: {why}")?;
         }
-        writeln!(f, "  {:<16} {:>34}   by process", "CPU time", format!("µs per {} (range)", self.unit))?;
+        writeln!(f, "  {:<16} {:>26}   by process", "CPU time", format!("µs per {} (range)", self.unit))?;
         for side in &self.sides {
             let processes: Vec<String> =
                 side.cpu_us_by_process.iter().map(|(name, us)| format!("{name} {us:.2}")).collect();
-            writeln!(f, "  {:<16} {:>34}   {}", side.about.name, range(side.cpu_us), processes.join(" + "))?;
+            writeln!(f, "  {:<16} {:>26}   {}", side.about.name, range(side.cpu_us), processes.join(" + "))?;
         }
         for (name, why) in &self.missing {
             writeln!(f, "  {name:<16} MISSING: {why}")?;
@@ -66,20 +81,11 @@ impl fmt::Display for Comparison {
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = format!("{} / {}", self.of, self.to);
-        write!(f, "{name:<32} {:>18}", range(self.ratio))?;
+        write!(f, "{name:<24} {:>20}", range(self.ratio))?;
         if let Some(at_most) = self.at_most {
             write!(f, "   bar {at_most:.2}")?;
         }
-        f.write_str(verdict(self.verdict))
-    }
-}
-
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Held => "   held",
-        Verdict::Missed => "   MISSED",
-        Verdict::Unjudged => "   NOT JUDGED",
-        Verdict::None => "",
+        self.verdict.word().map_or(Ok(()), |word| write!(f, "   {word}"))
     }
 }
 

@@ -44,8 +44,7 @@ impl Instance {
     /// When it does not come up.
     pub fn start(program: &Path, dir: &Path) -> anyhow::Result<Instance> {
         // They would lead elsewhere, such as to a ClickHouse that is somebody's.
-        let foreign =
-            |name: &String| name.starts_with("MAILBEACON_") && name != "MAILBEACON_CACHE";
+        let foreign = |name: &String| name.starts_with("MAILBEACON_") && name != "MAILBEACON_CACHE";
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         if let Some(name) = names.into_iter().find(foreign) {
             bail!("{name} is set: the run has an instance of its own, unset it");
@@ -140,7 +139,7 @@ impl Instance {
                 moved.elapsed() < STILL_MAX && rows <= events,
                 "{events} events were imported and {rows} are rows, {under_way} are under way"
             );
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::park_timeout(LOOK_EVERY);
         }
     }
 
