@@ -121,7 +121,8 @@ fn the_command_says_the_same(up: &Up, dir: &Path, api: &str, key: &str) {
     }
     std::fs::write(dir.join("history.jsonl"), lines).unwrap();
     says(dir, &["--config", "data/up.toml", "import", "history.jsonl"]);
-    let rows = "SELECT count() FROM events WHERE profile_country = 'US'";
+    // Filled from the events, a moment after they are there.
+    let rows = "SELECT count() FROM recipient_events WHERE profile_time_zone = 'America/New_York'";
     until("the history", BOUND, || Some(up.query(rows)).filter(|rows| *rows == count.to_string()));
     let asked = ["reader-1", "reader-0", "customer-1@example.com", "nobody"];
     let body = json!({ "recipients": asked }).to_string();
