@@ -14,7 +14,7 @@ use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::{Ran, SimulateOptions};
-use loadtest::{campaign, compare, drill, enrich_cost, html, run, self_check, simulate};
+use loadtest::{campaign, compare, drill, enrich_cost, html, instructions, run, self_check, simulate};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::DayEdge(options) => compare::day_edge::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
+        Command::Instructions(options) => instructions::run(&options),
         Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {

@@ -16,6 +16,7 @@ use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
 use crate::enrich_cost::EnrichCostOptions;
 use crate::freshness::PROBES_MAX;
+use crate::instructions::InstructionsOptions;
 use crate::mix::{Mix, Noise};
 use crate::schedule::Arrivals;
 use crate::send::Target;
@@ -70,6 +71,9 @@ pub enum Command {
     /// Measure what an enriched event costs, beside woothee and a decoded city without a memory.
     #[command(after_long_help = crate::enrich_cost::EXAMPLES)]
     EnrichCost(EnrichCostOptions),
+    /// Count the instructions of a pixel, a redirect and a consumed event, and refuse that they grow.
+    #[command(after_long_help = crate::instructions::EXAMPLES)]
+    Instructions(InstructionsOptions),
     /// Write the history of simulated people whose habits are known, or judge recommended send times by them.
     Simulate(SimulateOptions),
 }
