@@ -46,6 +46,21 @@ CREATE TABLE IF NOT EXISTS withdrawals AS withdrawals_local
 ENGINE = Distributed({cluster}, currentDatabase(), withdrawals_local)
 COMMENT 'Recipients who want no send time, of all shards. Kept for good.';
 
+CREATE VIEW IF NOT EXISTS barred_recipients
+(
+    workspace UInt32 COMMENT 'Workspace',
+    recipient UInt64 COMMENT 'Recipient key'
+)
+AS SELECT DISTINCT workspace, recipient FROM
+(
+    SELECT workspace, recipient FROM recipient_events WHERE region = 'eu' AND received_at > now64(3, 'UTC') - INTERVAL 400 DAY
+    UNION ALL
+    SELECT workspace, recipient FROM last_opens WHERE recipient != 0 AND eu AND last_on > today() - 400
+    UNION ALL
+    SELECT workspace, recipient FROM withdrawals GROUP BY workspace, recipient HAVING max(withdrawn_at) > max(restored_at)
+)
+COMMENT 'For whom no send time may be computed: they withdrew, or showed a sign of the EU, the EEA or the UK in 400 days';
+
 -- What people have in common, as `mailbeacon send-time --refresh` learned it: sums of the counts of all, of which
 -- nothing can be taken off and to which nothing can be added, since a late verdict or a move into the EU changes what
 -- was counted. So all of a workspace is learned anew at once, from events that are there exactly once; rows of the
@@ -171,13 +186,6 @@ AS SELECT
     argMax(s.level, s.at) AS level,
     max(s.at) AS at
 FROM send_times AS s
-WHERE (workspace, recipient) GLOBAL NOT IN (
-    SELECT workspace, recipient FROM recipient_events WHERE region = 'eu' AND received_at > now64(3, 'UTC') - INTERVAL 400 DAY
-    UNION ALL
-    SELECT workspace, recipient FROM last_opens GROUP BY workspace, recipient HAVING max(eu) AND max(last_on) > today() - 400
-)
-    AND (workspace, recipient) GLOBAL NOT IN (
-    SELECT workspace, recipient FROM withdrawals GROUP BY workspace, recipient HAVING max(withdrawn_at) > max(restored_at)
-)
+WHERE (workspace, recipient) GLOBAL NOT IN (SELECT workspace, recipient FROM barred_recipients)
 GROUP BY workspace, recipient, choice
 COMMENT 'Windows of the local day in which each recipient is likely to act, or why there are none'

@@ -29,6 +29,11 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "last_opens", sql: include_str!("../migrations/0005_last_opens.sql") },
     Migration { version: 6, name: "send_times", sql: include_str!("../migrations/0006_send_times.sql") },
+    Migration {
+        version: 7,
+        name: "send_time_sums",
+        sql: include_str!("../migrations/0007_send_time_sums.sql"),
+    },
 ];
 
 /// What was applied on a server. Not replicated: it says what this server has.

@@ -204,14 +204,15 @@ impl Store {
         self.delete("send_time_habits", &before).await
     }
 
-    /// Deletes the send times of whoever withdrew, or has shown a sign of the EU, the EEA or the UK. Nobody is told
-    /// them even before that; this is so that they are not kept.
+    /// Deletes the send times of whoever withdrew, or has shown a sign of the EU, the EEA or the UK, and which mails of
+    /// theirs went out at a drawn hour. Nobody is told them even before that; this is so that they are not kept.
     ///
     /// # Errors
     /// As [`Store::forget_before`].
     pub async fn forget_blocked(&self) -> Result<(), StoreError> {
-        let allowed = "SELECT workspace, recipient FROM recommended_send_times";
-        self.delete("send_times", &format!("(workspace, recipient) GLOBAL NOT IN ({allowed})")).await
+        let barred = "(workspace, recipient) GLOBAL IN (SELECT workspace, recipient FROM barred_recipients)";
+        self.delete("send_times", barred).await?;
+        self.delete("explorations", barred).await
     }
 
     /// Notes that a recipient wants no send time, or wants them again, and deletes what there was.

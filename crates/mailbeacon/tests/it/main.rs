@@ -19,6 +19,8 @@ mod put_back;
 mod questions;
 mod rerun;
 mod send_time;
+mod send_times_kept;
 mod services;
+mod simulated;
 mod up;
 mod verdict;
