@@ -62,9 +62,9 @@ pub struct Args {
     /// The answer as one line of JSON.
     #[arg(long)]
     json: bool,
-    /// The sending application's workspace.
-    #[arg(long, default_value_t = 1)]
-    workspace: u32,
+    /// The sending application's workspace: 1 when not given, and all of them with --refresh.
+    #[arg(long)]
+    workspace: Option<u32>,
     /// For which days.
     #[arg(long, value_enum, default_value_t = Days::Any)]
     days: Days,
@@ -143,11 +143,12 @@ fn free_mail(keys: &Keys, workspace: u32) -> [u64; FREE_MAIL.len()] {
 /// Answers.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     let keys = settings.keys()?;
+    let workspace = args.workspace.unwrap_or(1);
     let now = jiff::Timestamp::now();
     let quiet = args.quiet.map(|QuietHours(quiet)| quiet);
     let after = args.after.or(args.at).unwrap_or(now);
     let wish = args.message.as_ref().map(|message| Wish {
-        message: keys.message(args.workspace, message),
+        message: keys.message(workspace, message),
         after_ms: after.as_millisecond(),
         quiet,
         explore: args.explore,
@@ -159,7 +160,7 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     };
     let asked = Asked {
         store: Arc::new(settings.store()?),
-        workspace: args.workspace,
+        workspace,
         at_ms: args.at.map(jiff::Timestamp::as_millisecond),
         now_ms: now.as_millisecond(),
         options: Options { weekday, quiet },
@@ -168,11 +169,11 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if args.refresh {
-        return runtime.block_on(asked.refresh());
+        return runtime.block_on(asked.refresh(args.workspace));
     }
     match &args.recipient {
         Some(name) => {
-            let recipient = asked.keys.recipient(args.workspace, name);
+            let recipient = asked.keys.recipient(workspace, name);
             runtime.block_on(asked.one(recipient, args.json))
         }
         None => {
@@ -260,9 +261,10 @@ impl Asked {
         keep_explorations(&self.store, self.workspace, wish, plans).await
     }
 
-    async fn refresh(&self) -> anyhow::Result<()> {
-        let (begun, to_terminal) = (Instant::now(), io::stderr().is_terminal());
-        let shown = std::cell::Cell::new(begun);
+    /// Learns one workspace anew, or all of them.
+    async fn refresh(&self, only: Option<u32>) -> anyhow::Result<()> {
+        let to_terminal = io::stderr().is_terminal();
+        let shown = std::cell::Cell::new(Instant::now());
         let progress = |progress: Progress| {
             if shown.get().elapsed() >= SHOW_EVERY {
                 shown.set(Instant::now());
@@ -273,17 +275,24 @@ impl Asked {
                 }
             }
         };
-        let all = refresh(&self.store, &self.keys, self.workspace, self.now_ms, progress).await?;
-        let seconds = begun.elapsed().as_secs_f64();
-        say(|out| {
-            writeln!(
-                out,
-                "{} recipients, {} refused, from {} events, in {seconds:.1} s",
-                all.len(),
-                all.refused.len(),
-                all.events
-            )
-        })
+        let workspaces = match only {
+            Some(workspace) => vec![workspace],
+            None => self.store.workspaces().await.context("failed to read which workspaces there are")?,
+        };
+        for workspace in workspaces {
+            let begun = Instant::now();
+            let all = refresh(&self.store, &self.keys, workspace, self.now_ms, progress).await?;
+            let (seconds, recipients) = (begun.elapsed().as_secs_f64(), all.len());
+            let (refused, events) = (all.refused.len(), all.events);
+            say(|out| {
+                writeln!(
+                    out,
+                    "workspace {workspace}: {recipients} recipients, {refused} refused, from {events} events, \
+                     in {seconds:.1} s"
+                )
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -310,7 +319,7 @@ pub async fn keep_explorations(
     store.keep_explorations(workspace, &explored).await.context("failed to note which mails explore")
 }
 
-/// Learns every workspace that has not been learned in the last hours, one after the other.
+/// Learns every workspace, one after the other.
 pub async fn refresh_all(store: &Store, keys: &Keys) -> anyhow::Result<()> {
     for workspace in store.workspaces().await.context("failed to read which workspaces there are")? {
         let at_ms = jiff::Timestamp::now().as_millisecond();

@@ -53,7 +53,7 @@ fn what_is_kept_is_what_is_answered_and_goes_with_whoever_leaves() {
     let keys: Vec<u64> = world.people.iter().map(|person| world.keys.recipient(1, &person.name)).collect();
     let everybody: HashSet<u64> = keys.iter().copied().collect();
     let refreshed = asked.says(&["send-time", "--refresh"]);
-    let wanted = format!("{} recipients, {} refused", everybody.len(), world.refused.len());
+    let wanted = format!("workspace 1: {} recipients, {} refused", everybody.len(), world.refused.len());
     assert!(refreshed.starts_with(&wanted), "{refreshed}");
     assert_eq!(asked.listed("recommended_send_times"), everybody);
     assert_eq!(asked.listed("send_times"), everybody);
@@ -113,7 +113,8 @@ fn what_is_kept_is_what_is_answered_and_goes_with_whoever_leaves() {
     asked.says(&["recipient", "restore", gone.0]);
     assert!(!asked.one(gone.0)["windows"].as_array().unwrap().is_empty());
     let refreshed = asked.says(&["send-time", "--refresh"]);
-    let wanted = format!("{} recipients, {} refused", everybody.len() - 1, world.refused.len() + 1);
+    let wanted =
+        format!("workspace 1: {} recipients, {} refused", everybody.len() - 1, world.refused.len() + 1);
     assert!(refreshed.starts_with(&wanted), "{refreshed}");
     assert_eq!(asked.listed("send_times"), everybody.into_iter().filter(|key| *key != moved.1).collect());
 }
