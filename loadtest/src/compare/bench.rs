@@ -128,6 +128,8 @@ impl Bench {
 
     /// Runs a program to its end, which must be good, and returns what it said.
     pub fn said(&self, name: &str, line: &[&str]) -> anyhow::Result<String> {
+        // A log goes on where it was.
+        let _ = fs::remove_file(self.dir.join(format!("{name}.log")));
         let running = self.run(name, line, false)?;
         running.program().finish(COMMAND_WAIT)?;
         let log = running.program().log();

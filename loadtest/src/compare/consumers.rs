@@ -19,7 +19,7 @@ use super::spent::{Spent, spent, sum};
 use crate::metrics::Page;
 
 const PROTO: &str = include_str!("../../../proto/mailbeacon/v1/event.proto");
-/// How often rows are counted: each time costs a side the same, and it is a thousandth of what it is counted in.
+/// How often rows are counted. It takes ClickHouse 1.4 ms each time, of either side's.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A frozen consumer keeps its partitions for so long; librdkafka's default, and thereby the Kafka engine's.
 const SESSION_TIMEOUT_MS: u32 = 45_000;
@@ -207,7 +207,7 @@ fn statements(database: &str, broker: &str, topic: &str) -> [String; 4] {
             "CREATE TABLE {database}.queue ({COLUMNS}) ENGINE = Kafka SETTINGS kafka_broker_list = '{broker}', \
              kafka_topic_list = '{topic}', kafka_group_name = '{topic}', kafka_format = 'Protobuf', \
              kafka_schema = 'event:Event', kafka_num_consumers = 1, kafka_thread_per_consumer = 1, \
-             kafka_max_block_size = 100000, kafka_poll_max_batch_size = 100000"
+             kafka_max_block_size = 100000, kafka_poll_max_batch_size = 100000, kafka_flush_interval_ms = 2000"
         ),
         format!(
             "CREATE MATERIALIZED VIEW {database}.taken TO {database}.events AS SELECT recipient, edge_id, seq, kind, \

@@ -45,7 +45,7 @@ pub fn start(bench: &Bench, name: &'static str, access_log: &str) -> anyhow::Res
     })?;
     let said = bench.said("nginx-version", &[&program, "-v"])?;
     let version = said.trim().trim_start_matches("nginx version: ").to_owned();
-    let config = config.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let config = config.lines().map(str::to_owned).collect();
     Ok(Nginx { running, address, log, config, version })
 }
 

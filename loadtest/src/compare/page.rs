@@ -74,7 +74,7 @@ fn tiles(out: &mut String, report: &Report) -> fmt::Result {
         let at_most = ratio.at_most.unwrap_or_default();
         writeln!(
             out,
-            "<div><b class=\"{}\">{figure}</b><span>{name}: of {}, at most {at_most:.2}</span></div>",
+            "<div><b class=\"{}\">{figure}</b><span>of {}'s CPU time in {name}; bar: at most {at_most:.2}</span></div>",
             class(ratio.verdict),
             ratio.to
         )?;

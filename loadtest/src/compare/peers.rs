@@ -83,7 +83,8 @@ input(type="imudp" address="127.0.0.1" port="{port}" rcvbufSize="16m" ruleset="s
     let pid = bench.dir.join("rsyslog.pid");
     let shipper = bench.peer("rsyslog", &[&program, "-n", "-f", &path, "-i", &pid.to_string_lossy()])?;
     let said = bench.said("rsyslog-version", &[&program, "-v"])?;
-    let version = said.lines().next().unwrap_or_default().split(" (").next().unwrap_or_default().to_owned();
+    let version =
+        said.lines().next().unwrap_or_default().split(" (").next().unwrap_or_default().replace("  ", " ");
     let access_log = format!("syslog:server=127.0.0.1:{port},facility=local7,tag=edge,severity=info {EVENT}");
     let nginx = nginx::start(bench, NAME, &access_log)?;
     // It listens before it says so anywhere: what it does not answer is then seen by what does not come.
@@ -127,11 +128,12 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
     );
     let shipper = bench.peer("kcat", &["sh", "-c", &line])?;
     let said = bench.said("kcat-version", &[&program.to_string_lossy(), "-V"])?;
-    let version = said.lines().find(|line| line.starts_with("Version ")).unwrap_or_default().to_owned();
+    let version = said.lines().find(|line| line.starts_with("Version ")).unwrap_or_default();
+    let version = version.split(" builtin").next().unwrap_or_default();
     let about = About {
         name: NAME,
         does: "nginx with its log gathered in 64 KiB, followed by tail and sent to Kafka by kcat",
-        version: format!("{}; kcat {}", nginx.version, version.trim_start_matches("Version ")),
+        version: format!("{}; kcat {})", nginx.version, version.trim_start_matches("Version ")),
         state: "all events in the topic",
         settings: [nginx.config, vec![line]].concat(),
     };
@@ -169,5 +171,5 @@ pub fn day_edge(bench: &Bench, loadtest: &Path) -> anyhow::Result<Server> {
 }
 
 fn lines(config: &str) -> Vec<String> {
-    config.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    config.lines().map(str::to_owned).collect()
 }

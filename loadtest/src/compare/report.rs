@@ -200,12 +200,10 @@ impl Comparison {
     /// How many rounds it rests on, in words.
     pub fn rounds(&self) -> String {
         let plural = if self.rounds_kept == 1 { "" } else { "s" };
+        let kept = format!("{} round{plural}", self.rounds_kept);
         match self.rounds_starved.len() {
-            0 => format!("{} round{plural}", self.rounds_kept),
-            thrown => format!(
-                "{} round{plural}, {thrown} more thrown out because a side was starved",
-                self.rounds_kept
-            ),
+            0 => kept,
+            thrown => format!("{kept}; {thrown} thrown out because a side was starved"),
         }
     }
 }
@@ -266,7 +264,11 @@ pub fn method(size: Size, pinned: bool) -> Vec<String> {
          broker it is not counted."
             .to_owned(),
         "The sides take turns in each round. A ratio is of two turns in the same round; shown are the median and the \
-         range over the rounds. One round before them is not counted."
+         range over the rounds."
+            .to_owned(),
+        "A round is thrown out when a side's requests left late, when processes of others took more than a quarter of a \
+         core, or other machines on the same hardware more than a twentieth of this one. The first round, in which \
+         everything warms up, counts only in a short comparison."
             .to_owned(),
         format!(
             "Requests are the same bytes for all sides, {rate} a second (of those on connections of their own {}) for \
