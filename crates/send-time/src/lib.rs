@@ -8,6 +8,7 @@
 //! Plain arithmetic over sums by local hour ([`Counts`]), all of which SQL can do as well; its constants stand in
 //! [`model`]. Reads no clock, draws no random number, does no I/O: whoever calls passes what was counted, and when.
 
+pub mod baselines;
 pub mod circle;
 pub mod counts;
 pub mod evidence;
@@ -16,10 +17,12 @@ pub mod habits;
 mod learn;
 pub mod model;
 pub mod normal;
+pub mod offpolicy;
 pub mod policy;
 pub mod profiles;
 mod reasons;
 pub mod recommend;
+pub mod resample;
 pub mod zone;
 
 pub use counts::{Act, Counts, Mail, Weekday};
