@@ -5,6 +5,7 @@
 //! is so in the answer.
 
 pub mod advisor;
+mod backtest;
 mod kept;
 mod person;
 pub mod plan;
@@ -12,11 +13,12 @@ mod show;
 mod standing;
 mod workspace;
 
+use std::cell::Cell;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use link::Keys;
 use send_time::{Options, Refused, Weekday, Window};
@@ -44,12 +46,21 @@ how likely this mail was to go out in its hour, and both are kept in the table `
 
 learns what people share and writes the table behind recommended_send_times anew, for all recipients; `up` does so every
 day. Nobody is answered for who is in the EU, the EEA or the UK, of whom nobody knows, or who withdrew
-(mailbeacon recipient withdraw)."#;
+(mailbeacon recipient withdraw).
+
+  mailbeacon send-time backtest
+  mailbeacon send-time backtest --hold-out 56 --json
+
+recommends from what was before the last weeks, and judges by the mails that were sent in them. A recipient of that name
+is asked about by mailbeacon send-time -- backtest."#;
 
 /// Whom to ask about.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("whom").required(true))]
+#[command(subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The recipient, as the sending application names it when it mints links.
     #[arg(group = "whom")]
     recipient: Option<String>,
@@ -60,19 +71,19 @@ pub struct Args {
     #[arg(long, group = "whom", conflicts_with_all = ["json", "days", "at", "quiet", "message"])]
     refresh: bool,
     /// The answer as one line of JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// The sending application's workspace: 1 when not given, and all of them with --refresh.
-    #[arg(long)]
+    #[arg(long, global = true)]
     workspace: Option<u32>,
     /// For which days.
-    #[arg(long, value_enum, default_value_t = Days::Any)]
+    #[arg(long, global = true, value_enum, default_value_t = Days::Any)]
     days: Days,
     /// As things stood at this time (RFC 3339): later events are not read. Now, when not given.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, global = true, value_name = "TIME")]
     at: Option<jiff::Timestamp>,
     /// Hours of the recipient's clock in which nothing is sent, such as 21-8.
-    #[arg(long, value_name = "FROM-UNTIL")]
+    #[arg(long, global = true, value_name = "FROM-UNTIL")]
     quiet: Option<QuietHours>,
     /// Say when to send a mail of this message.
     #[arg(long, value_name = "NAME")]
@@ -83,6 +94,13 @@ pub struct Args {
     /// Not before this time (RFC 3339); now, or --at, when not given.
     #[arg(long, requires = "message", value_name = "TIME")]
     after: Option<jiff::Timestamp>,
+}
+
+/// What else to ask.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// What the recommended windows would have been worth in the last weeks, by the mails that were sent.
+    Backtest(backtest::Args),
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -168,6 +186,12 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<()> {
         keys: Arc::new(keys),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(Command::Backtest(held_out)) = &args.command {
+        if args.recipient.is_some() || args.all || args.refresh || args.message.is_some() {
+            bail!("backtest is of all recipients: expected no recipient, --all, --refresh or --message");
+        }
+        return runtime.block_on(backtest::run(&asked, held_out, args.json));
+    }
     if args.refresh {
         return runtime.block_on(asked.refresh(args.workspace));
     }
@@ -263,25 +287,14 @@ impl Asked {
 
     /// Learns one workspace anew, or all of them.
     async fn refresh(&self, only: Option<u32>) -> anyhow::Result<()> {
-        let to_terminal = io::stderr().is_terminal();
-        let shown = std::cell::Cell::new(Instant::now());
-        let progress = |progress: Progress| {
-            if shown.get().elapsed() >= SHOW_EVERY {
-                shown.set(Instant::now());
-                let end = if to_terminal { "\r" } else { "\n" };
-                match progress {
-                    Progress::Read { recipients } => eprint!("{recipients} recipients read{end}"),
-                    Progress::Kept { recipients, of } => eprint!("{recipients} of {of} send times kept{end}"),
-                }
-            }
-        };
+        let progress = on_stderr();
         let workspaces = match only {
             Some(workspace) => vec![workspace],
             None => self.store.workspaces().await.context("failed to read which workspaces there are")?,
         };
         for workspace in workspaces {
             let begun = Instant::now();
-            let all = refresh(&self.store, &self.keys, workspace, self.now_ms, progress).await?;
+            let all = refresh(&self.store, &self.keys, workspace, self.now_ms, &progress).await?;
             let (seconds, recipients) = (begun.elapsed().as_secs_f64(), all.len());
             let (refused, events) = (all.refused.len(), all.events);
             say(|out| {
@@ -293,6 +306,22 @@ impl Asked {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Shows progress now and then.
+fn on_stderr() -> impl Fn(Progress) {
+    let to_terminal = io::stderr().is_terminal();
+    let shown = Cell::new(Instant::now());
+    move |progress| {
+        if shown.get().elapsed() >= SHOW_EVERY {
+            shown.set(Instant::now());
+            let end = if to_terminal { "\r" } else { "\n" };
+            match progress {
+                Progress::Read { recipients } => eprint!("{recipients} recipients read{end}"),
+                Progress::Kept { recipients, of } => eprint!("{recipients} of {of} send times kept{end}"),
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod block;
 mod config;
 mod corrections;
 mod error;
+mod explorations;
 mod history;
 mod insert;
 mod known;

@@ -1,7 +1,6 @@
 //! The usual ways to pick an hour, to judge the estimator against.
 
-use send_time::evidence::Kind as ActKind;
-use send_time::model::{KERNEL, KERNEL_HOURS};
+use send_time::baselines::{is_counted, most_frequent, over_three_hours, shrunk};
 
 use super::chance::Chance;
 use super::evidence::{Done, Known};
@@ -54,7 +53,7 @@ impl Everybody {
     pub fn add(&mut self, known: &Known) {
         for act in &known.acts {
             self.raw[act.bin % 24] += 1.0;
-            if counts(act, known.machines.prefetched()) {
+            if is_counted(act.kind, act.seen, known.machines.prefetched()) {
                 self.human[act.bin % 24] += 1.0;
             }
         }
@@ -86,45 +85,16 @@ impl Method {
             hours
         };
         let human = |act: &Done| if act.seen.is_some() { 1.0 } else { 0.0 };
+        let counted = |act: &Done| f64::from(is_counted(act.kind, act.seen, ahead));
         let hours = match self {
             Method::Random => return chance.below(24),
             Method::GlobalHour => everybody.raw,
             Method::MostFrequent => histogram(&|_| 1.0),
             Method::MostFrequentHuman => histogram(&human),
-            Method::Smoothed => three(&histogram(&human)),
-            Method::SmoothedPrefetch => three(&histogram(&|act| f64::from(counts(act, ahead)))),
-            Method::Shrunk => {
-                let own = histogram(&|act| f64::from(counts(act, ahead)) * act.weight);
-                shrunk(&own, &everybody.human)
-            }
+            Method::Smoothed => over_three_hours(&histogram(&human)),
+            Method::SmoothedPrefetch => over_three_hours(&histogram(&counted)),
+            Method::Shrunk => shrunk(&histogram(&|act| counted(act) * act.weight), &everybody.human),
         };
-        let hours = if hours.iter().sum::<f64>() > 0.0 { hours } else { everybody.raw };
-        (0..24).fold(0, |best, h| if hours[h] > hours[best] { h } else { best })
+        most_frequent(&hours).or(most_frequent(&everybody.raw)).unwrap_or(0)
     }
-}
-
-fn counts(act: &Done, ahead: bool) -> bool {
-    act.seen.is_some() && !(ahead && act.kind == ActKind::Open)
-}
-
-fn three(hours: &[f64; 24]) -> [f64; 24] {
-    // The hour itself a little more, so that of three equal ones the middle wins.
-    std::array::from_fn(|h| hours[(h + 23) % 24] + 1.01 * hours[h] + hours[(h + 1) % 24])
-}
-
-/// The histogram that the estimator falls back to without sends, as a view in ClickHouse had it: kernel, shrinkage of
-/// 1.5 acts to everybody's profile.
-fn shrunk(own: &[f64; 24], everybody: &[f64; 24]) -> [f64; 24] {
-    let smooth = |hours: &[f64; 24]| -> [f64; 24] {
-        std::array::from_fn(|h| {
-            let sides = |k: usize| KERNEL[k] * (hours[(h + k) % 24] + hours[(h + 24 - k) % 24]);
-            KERNEL[0] * hours[h] + sides(1) + sides(2) + sides(3)
-        })
-    };
-    let total: f64 = everybody.iter().sum();
-    let profile = smooth(everybody).map(|hour| (hour + 20.0 / 24.0) / (total + 20.0));
-    let (weight, seen, likely) = (own.iter().sum::<f64>(), smooth(own), smooth(&profile));
-    std::array::from_fn(|h| {
-        profile[h] * (1.5 + KERNEL_HOURS * seen[h]) / (1.5 + KERNEL_HOURS * likely[h] * weight)
-    })
 }

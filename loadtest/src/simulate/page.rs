@@ -75,7 +75,8 @@ fn tiles(out: &mut String, world: &WorldReport) -> fmt::Result {
     let verdicts = world.verdicts();
     let known = verdicts.machines_known as f64 / verdicts.machines.max(1) as f64;
     let refused: usize = world.refused().values().sum();
-    let off = world.calibration_off.map_or("not known".to_owned(), |off| format!("{:.1} points", off * 100.0));
+    let off =
+        world.calibration_off.map_or("not known".to_owned(), |off| format!("{:.1} points", off * 100.0));
     out.push_str("<div class=\"tiles\">\n");
     for (bar, figure, about) in [
         ("over most frequent hour", format!("{:.2} ×", world.over_most_frequent), "the most frequent hour"),
@@ -146,8 +147,8 @@ fn calibration(out: &mut String, report: &Report) -> fmt::Result {
     };
     // As many worlds as the page has colours for beside the diagonal.
     let worlds = report.worlds.iter().take(4);
-    let worlds =
-        worlds.map(|world| Line { name: format!("world {}", world.world), points: points(&world.calibration) });
+    let worlds = worlds
+        .map(|world| Line { name: format!("world {}", world.world), points: points(&world.calibration) });
     let diagonal = Line { name: "as claimed".to_owned(), points: vec![(0.4, 0.4), (1.0, 1.0)] };
     let axis = |label| Axis {
         label,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::tz::TimeZone;
 use send_time::counts::bin;
 use send_time::evidence::{Kind, Machines, Seen, act, repeats};
 use send_time::model::decay;
@@ -45,14 +46,7 @@ impl Person {
         let weight = |then_ms: i64| decay((at_ms - then_ms) as f64 / DAY_MS);
         let machines = machines(events);
         let time_zone = home(events, weight);
-        let clock = time_zone.as_deref().and_then(zone::rules);
-        // A proxy's place is not the person's.
-        let local = |event: &Engagement| match event.local_hour {
-            0..24 if (event.kind == SENT || event.verdict == HUMAN) && event.local_weekday > 0 => {
-                Some(bin(event.local_weekday, event.local_hour))
-            }
-            _ => zone::local_bin(event.at_ms, clock.as_ref()?),
-        };
+        let clock = Clock(time_zone.as_deref().and_then(zone::rules));
         let mails = Told::all(events);
         let (opened, clicked) = opened_and_clicked(&mails, machines);
         let mut counts = Counts::default();
@@ -70,7 +64,7 @@ impl Person {
                     let (kind, seen) = person(event)?;
                     let age_ms = age_ms(event);
                     let weight = act(kind, seen, machines, age_ms);
-                    let act = Act { bin: local(event)?, age_hours: age_ms as f64 / HOUR_MS, weight };
+                    let act = Act { bin: clock.bin(event)?, age_hours: age_ms as f64 / HOUR_MS, weight };
                     (weight > 0.0).then_some((event.at_ms, act))
                 })
                 .collect();
@@ -79,7 +73,7 @@ impl Person {
             let later: Vec<Act> = repeats(&times).into_iter().map(|place| acts[place].1).collect();
             match mail.sent {
                 Some(sent) => {
-                    let Some(sent) = local(sent) else { continue };
+                    let Some(sent) = clock.bin(sent) else { continue };
                     let weight = weight(first_ms);
                     counts.add(&Mail { sent, act: first, repeats: &later, visible: 1.0, weight });
                 }
@@ -98,8 +92,37 @@ impl Person {
     }
 }
 
+/// The clock of where a person lives.
+pub struct Clock(pub Option<TimeZone>);
+
+impl Clock {
+    /// The bin of an event: by where it happened, if that is told of the person. A proxy's place is not.
+    pub fn bin(&self, event: &Engagement) -> Option<usize> {
+        match event.local_hour {
+            0..24 if (event.kind == SENT || event.verdict == HUMAN) && event.local_weekday > 0 => {
+                Some(bin(event.local_weekday, event.local_hour))
+            }
+            _ => zone::local_bin(event.at_ms, self.0.as_ref()?),
+        }
+    }
+}
+
+/// Mails sent from an instant on, each with how much it was opened within an hour: by a person, as [`act`] weighs it;
+/// not at all: 0.
+pub fn opened_within_hour(events: &[Engagement], from_ms: i64) -> impl Iterator<Item = (&Engagement, f64)> {
+    let machines = machines(events);
+    Told::all(events).into_iter().filter_map(move |mail| {
+        let sent = mail.sent.filter(|sent| sent.at_ms >= from_ms)?;
+        let weights = mail.acts.iter().filter_map(|event| {
+            let ((kind, seen), age_ms) = (person(event)?, event.at_ms - sent.at_ms);
+            (age_ms < HOUR_MS as i64).then(|| act(kind, seen, machines, age_ms))
+        });
+        Some((sent, weights.into_iter().find(|weight| *weight > 0.0).unwrap_or(0.0)))
+    })
+}
+
 /// A person's act, if it is one.
-fn person(event: &Engagement) -> Option<(Kind, Seen)> {
+pub fn person(event: &Engagement) -> Option<(Kind, Seen)> {
     let kind = match event.kind {
         OPEN => Kind::Open,
         3 => Kind::Click,
@@ -115,7 +138,7 @@ fn person(event: &Engagement) -> Option<(Kind, Seen)> {
 }
 
 /// What machines do with someone's mail. A bot that follows links is a scanner that does not say so.
-fn machines(events: &[Engagement]) -> Machines {
+pub fn machines(events: &[Engagement]) -> Machines {
     let mut machines = Machines::default();
     for event in events.iter().filter(|event| event.kind > SENT) {
         match event.verdict {

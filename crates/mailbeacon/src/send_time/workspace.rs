@@ -63,6 +63,18 @@ impl Workspace {
         is_free: impl Fn(u64) -> bool,
         progress: impl Fn(usize),
     ) -> anyhow::Result<Workspace> {
+        Workspace::read_beside(store, workspace, at_ms, is_free, progress, |_, _| {}).await
+    }
+
+    /// The same, and shows all events of each one of them, also those after the instant.
+    pub async fn read_beside(
+        store: &Store,
+        workspace: u32,
+        at_ms: i64,
+        is_free: impl Fn(u64) -> bool,
+        progress: impl Fn(usize),
+        mut beside: impl FnMut(&Person, &[Engagement]),
+    ) -> anyhow::Result<Workspace> {
         // Read first and last: whoever is barred in between is left out as well.
         let barred = store.barred(workspace, None).await?;
         let sends_are_told = store.has_sends(workspace, at_ms).await?;
@@ -74,7 +86,7 @@ impl Workspace {
             let goes_on =
                 row.as_ref().zip(events.front()).is_some_and(|(row, first)| row.recipient == first.recipient);
             if !goes_on && !events.is_empty() {
-                reading.take(events.make_contiguous(), &barred, &is_free)?;
+                reading.take(events.make_contiguous(), &barred, &is_free, &mut beside)?;
                 if reading.recipients().is_multiple_of(TOLD_EVERY) {
                     progress(reading.recipients());
                 }
@@ -113,6 +125,11 @@ impl Workspace {
         self.members.len()
     }
 
+    /// The key of one of them: they are in the order of keys.
+    pub fn recipient(&self, place: usize) -> u64 {
+        self.members[place].recipient
+    }
+
     /// The answer for one of them.
     pub fn answer(&self, place: usize, options: &Options) -> Answer {
         let member = &self.members[place];
@@ -149,6 +166,7 @@ impl Reading {
         events: &[Engagement],
         barred: &Barred,
         is_free: impl Fn(u64) -> bool,
+        beside: impl FnOnce(&Person, &[Engagement]),
     ) -> anyhow::Result<()> {
         if self.recipients() >= RECIPIENTS_MAX {
             bail!(
@@ -162,6 +180,7 @@ impl Reading {
         }
         let known = &events[..events.partition_point(|event| event.at_ms < self.at_ms)];
         let Some(person) = Person::of(known, self.at_ms, self.sends_are_told) else { return Ok(()) };
+        beside(&person, events);
         self.opened += person.opened;
         self.clicked += person.clicked;
         let next = self.zones.len() as u32;

@@ -43,11 +43,7 @@ impl Verdicts {
 type Name = (u64, u64, &'static str, i64, u32);
 
 /// Reads the verdicts that stand on a history.
-pub(super) fn read(
-    instance: &Instance,
-    workspace: u32,
-    simulated: &Simulated,
-) -> anyhow::Result<Verdicts> {
+pub(super) fn read(instance: &Instance, workspace: u32, simulated: &Simulated) -> anyhow::Result<Verdicts> {
     let keys = answers::keys(&instance.keys)?;
     let sql = format!(
         "SELECT recipient, message, kind, toUnixTimestamp64Milli(received_at), link, verdict IN ('human', 'proxy') \
@@ -91,7 +87,8 @@ fn row(line: &str) -> Option<(Name, bool)> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [recipient, message, kind, at_ms, link, person] = fields[..] else { return None };
     let kind = [Kind::Open, Kind::Click, Kind::Download].map(word).into_iter().find(|word| *word == kind)?;
-    let name = (recipient.parse().ok()?, message.parse().ok()?, kind, at_ms.parse().ok()?, link.parse().ok()?);
+    let name =
+        (recipient.parse().ok()?, message.parse().ok()?, kind, at_ms.parse().ok()?, link.parse().ok()?);
     Some((name, person == "1"))
 }
 
