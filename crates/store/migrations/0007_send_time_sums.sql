@@ -119,8 +119,8 @@ FROM people AS p
 LEFT JOIN told AS t ON t.recipient = p.recipient
 COMMENT 'What a send time is estimated from, for each recipient: SELECT * FROM recipient_counts(workspace = 1, at = now64(3))';
 
--- What `mailbeacon send-time --refresh` keeps in send_time_habits. The domains of free mail providers are among these;
--- to the estimator they are no companies.
+-- What `mailbeacon send-time --refresh` keeps in send_time_habits. The domains of free mail providers are among these,
+-- which to the estimator are no companies.
 CREATE VIEW IF NOT EXISTS send_time_sums
 AS WITH
     people AS
