@@ -1,7 +1,7 @@
 //! Sides that take events out of a topic into ClickHouse: our consumer, and ClickHouse's own Kafka engine.
 //!
-//! Each is up and has its partitions before there is an event. It is frozen while its topic is filled, so that nobody's
-//! start counts and nobody takes events in smaller portions because they come slowly.
+//! Each is up, has its partitions and has stored some events of each before the turn begins. It is frozen while its topic
+//! is filled, so that nobody's start counts and nobody takes events in smaller portions because they come slowly.
 
 use std::fs;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use local::Cache;
 use local::engine::{self, Engine, EngineOptions};
 
 use super::bench::{Bench, PARTITIONS, STATE_WAIT, UP_WAIT, until_every};
-use super::feed::Feed;
+use super::feed::{Feed, LEAD_EVENTS};
 use super::ours;
 use super::side::{About, Begun, Side, Turn};
 use super::spent::{Spent, spent, sum};
@@ -64,7 +64,7 @@ impl ClickHouse {
         Ok(sum(&spent([self.engine.pid()])?))
     }
 
-    /// Waits for all rows of a turn.
+    /// Waits for so many rows.
     fn take(&self, table: &str, events: u64) -> anyhow::Result<()> {
         until_every("all rows in the table", LOOK_EVERY, STATE_WAIT, || {
             let rows = self.number(&format!("SELECT count() FROM {table}"))?;
@@ -143,12 +143,15 @@ impl Side for Ours {
             Ok(if owned == u64::from(PARTITIONS) { Ok(()) } else { Err(format!("it has {owned}")) })
         })?;
 
+        let table = format!("{name}.events");
+        feed.produce_lead(bench, &name)?;
+        clickhouse.take(&table, LEAD_EVENTS)?;
         consumer.suspend()?;
         feed.produce(bench, &name)?;
         let begun = Begun::now(bench)?;
         let (consumer_before, clickhouse_before) = (sum(&spent([consumer.pid()])?), clickhouse.spent()?);
         consumer.resume()?;
-        clickhouse.take(&format!("{name}.events"), feed.events)?;
+        clickhouse.take(&table, LEAD_EVENTS + feed.events)?;
         let cpu_seconds = Spent::from([
             ("consumer".to_owned(), sum(&spent([consumer.pid()])?) - consumer_before),
             ("clickhouse".to_owned(), clickhouse.spent()? - clickhouse_before),
@@ -239,12 +242,15 @@ impl Side for KafkaEngine {
             Ok(if owned == u64::from(PARTITIONS) { Ok(()) } else { Err(format!("it has {owned}")) })
         })?;
 
+        let table = format!("{name}.events");
+        feed.produce_lead(bench, &name)?;
+        clickhouse.take(&table, LEAD_EVENTS)?;
         clickhouse.engine.suspend()?;
         let fed = feed.produce(bench, &name);
         let (begun, before) = (Begun::now(bench)?, clickhouse.spent()?);
         clickhouse.engine.resume()?;
         fed?;
-        clickhouse.take(&format!("{name}.events"), feed.events)?;
+        clickhouse.take(&table, LEAD_EVENTS + feed.events)?;
         let cpu_seconds = Spent::from([("clickhouse".to_owned(), clickhouse.spent()? - before)]);
         let turn = begun.turn(bench, feed.events, cpu_seconds)?;
         clickhouse.ask(&format!("DROP DATABASE {name} SYNC"))?;

@@ -1,6 +1,10 @@
 //! The events that consumers take: made once, the same bytes in every topic.
+//!
+//! Some lead the others. They are in the table before anything is measured: of an edge that it has not seen before, our
+//! consumer asks ClickHouse for every event of its first batch, and whoever starts has tables and pages to open.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
@@ -14,6 +18,8 @@ use crate::mint;
 use crate::mix::Mix;
 use crate::plan::Hit;
 
+/// Enough that every partition has some.
+pub const LEAD_EVENTS: u64 = 1_200;
 /// Of the whole crowd.
 const RECIPIENTS: u64 = 100_000;
 /// Campaigns that are read at the same time.
@@ -30,22 +36,28 @@ pub struct Feed {
     /// All messages back to back, and where each ends.
     bytes: Vec<u8>,
     messages: Vec<(u32, usize)>,
-    /// Events in all.
+    /// Messages that lead.
+    lead: usize,
+    /// Events, those that lead apart.
     pub events: u64,
     /// For databases and topics.
     pub name: &'static str,
 }
 
 impl Feed {
-    /// So many events, up to `per_message` of one partition in each message, as our edge packs them.
+    /// So many events after those that lead, up to `per_message` of one partition in each message, as our edge packs them.
     pub fn new(name: &'static str, crowd: &Crowd, events: u64, per_message: usize) -> anyhow::Result<Feed> {
         let now_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
         let mix: Mix = "open=80,click=15,download=5".parse()?;
-        let mut feed = Feed { bytes: Vec::new(), messages: Vec::new(), events, name };
+        let mut feed = Feed { bytes: Vec::new(), messages: Vec::new(), lead: 0, events, name };
         let mut open = vec![(Vec::new(), 0); PARTITIONS as usize];
         let mut encoded = Vec::new();
-        for index in 0..events {
+        for index in 0..LEAD_EVENTS + events {
+            if index == LEAD_EVENTS {
+                feed.push_all(&mut open);
+                feed.lead = feed.messages.len();
+            }
             let kind = mix.kind(SEED, index);
             let (agent, address) = crowd.pick(kind, SEED, index);
             let recipient = draw(SEED, For::Recipient, draw(SEED, For::Block, index) % RECIPIENTS);
@@ -62,10 +74,15 @@ impl Feed {
                 *count = 0;
             }
         }
-        for (partition, (batch, _)) in open.iter_mut().enumerate().filter(|(_, (_, count))| *count > 0) {
-            feed.push(partition as u32, batch);
-        }
+        feed.push_all(&mut open);
         Ok(feed)
+    }
+
+    fn push_all(&mut self, open: &mut [(Vec<u8>, usize)]) {
+        for (partition, (batch, count)) in open.iter_mut().enumerate().filter(|(_, (_, count))| *count > 0) {
+            self.push(partition as u32, batch);
+            *count = 0;
+        }
     }
 
     fn push(&mut self, partition: u32, batch: &mut Vec<u8>) {
@@ -73,8 +90,17 @@ impl Feed {
         self.messages.push((partition, self.bytes.len()));
     }
 
-    /// Puts all of them into a topic.
+    /// Puts those that lead into a topic.
+    pub fn produce_lead(&self, bench: &Bench, topic: &str) -> anyhow::Result<()> {
+        self.put(bench, topic, 0..self.lead)
+    }
+
+    /// Puts the others there.
     pub fn produce(&self, bench: &Bench, topic: &str) -> anyhow::Result<()> {
+        self.put(bench, topic, self.lead..self.messages.len())
+    }
+
+    fn put(&self, bench: &Bench, topic: &str, which: Range<usize>) -> anyhow::Result<()> {
         let producer = Producer::new(&bench.topic_config(topic))?;
         let (mut delivered, mut failed) = (0, None);
         let mut take = |wait| {
@@ -83,8 +109,9 @@ impl Feed {
                 Err(error) => failed = Some(error),
             })
         };
-        let mut start = 0;
-        for (partition, end) in &self.messages {
+        let mut start = self.messages[..which.start].last().map_or(0, |(_, end)| *end);
+        let messages = &self.messages[which];
+        for (partition, end) in messages {
             loop {
                 match producer.send(*partition, &self.bytes[start..*end], 0) {
                     Ok(()) => break,
@@ -100,9 +127,9 @@ impl Feed {
             bail!("failed to feed {topic}: {error}");
         }
         ensure!(
-            delivered == self.messages.len(),
+            delivered == messages.len(),
             "failed to feed {topic}: {delivered} of {} messages were taken",
-            self.messages.len()
+            messages.len()
         );
         Ok(())
     }
@@ -160,6 +187,8 @@ fn event<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -167,8 +196,9 @@ mod tests {
         let crowd = Crowd::load().unwrap();
         for (per_message, messages) in [(1, 1_000..=1_000), (100, 10..=22)] {
             let feed = Feed::new("test", &crowd, 1_000, per_message).unwrap();
-            assert!(messages.contains(&feed.messages.len()), "{}", feed.messages.len());
-            let (mut start, mut seen) = (0, std::collections::BTreeSet::new());
+            let others = feed.messages.len() - feed.lead;
+            assert!(messages.contains(&others), "{others}");
+            let (mut start, mut seen) = (0, BTreeSet::new());
             for (partition, end) in &feed.messages {
                 for event in Batch::new(&feed.bytes[start..*end]) {
                     let event = Event::decode(event.unwrap()).unwrap();
@@ -180,7 +210,10 @@ mod tests {
                 }
                 start = *end;
             }
-            assert_eq!(seen.len(), 1_000);
+            assert_eq!(seen.len() as u64, LEAD_EVENTS + 1_000);
+            let led: BTreeSet<u32> =
+                feed.messages[..feed.lead].iter().map(|(partition, _)| *partition).collect();
+            assert_eq!(led.len() as u32, PARTITIONS);
         }
     }
 }

@@ -116,12 +116,11 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
     let topic = format!("compare-{NAME}");
     bench.create_topic(&topic)?;
     let nginx = nginx::start(bench, NAME, &format!("LOG {EVENT} buffer=64k flush=1s"))?;
-    // Kcat holds the last line back until another comes, so it is given one before the first. It would wait for the
-    // delivery of that line at its end, so it is killed; tail ends with the shell.
+    // Kcat holds its last line back until another comes, and at its end would wait for the delivery of that line, so it
+    // is killed; tail ends with the shell.
     let line = format!(
-        "trap 'kill -9 $!' TERM; {{ echo '{{}}'; exec tail -n +1 -F --pid=$$ {log}; }} | {program} -P -E -b {broker} \
-         -t {topic} -z lz4 -X acks=all -X enable.idempotence=true -X linger.ms=20 \
-         -X queue.buffering.max.messages=1000000 & wait",
+        "trap 'kill -9 $!' TERM; tail -n +1 -F --pid=$$ {log} | {program} -P -E -b {broker} -t {topic} -z lz4 \
+         -X acks=all -X enable.idempotence=true -X linger.ms=20 -X queue.buffering.max.messages=1000000 & wait",
         log = nginx.log.display(),
         program = program.display(),
         broker = bench.kafka.bootstrap(),
@@ -134,14 +133,14 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
         name: NAME,
         does: "nginx with its log gathered in 64 KiB, followed by tail and sent to Kafka by kcat",
         version: format!("{}; kcat {})", nginx.version, version.trim_start_matches("Version ")),
-        state: "all events in the topic",
+        state: "all events in the topic but what kcat holds back, a line",
         settings: [nginx.config, vec![line]].concat(),
     };
     Ok(Server {
         about,
         address: nginx.address,
         programs: vec![nginx.running, shipper],
-        place: Place::Messages(topic),
+        place: Place::MessagesHeld(topic),
     })
 }
 
