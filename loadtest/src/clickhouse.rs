@@ -25,6 +25,15 @@ pub struct ClickHouse {
     pub password: Secret,
 }
 
+/// What came back.
+#[derive(Debug)]
+pub struct Answered {
+    /// Lines of tab-separated values.
+    pub text: String,
+    /// What the query took, as JSON.
+    pub summary: Option<String>,
+}
+
 /// A text that does not print.
 #[derive(Clone, Default)]
 pub struct Secret(pub String);
@@ -44,8 +53,15 @@ impl From<&str> for Secret {
 impl ClickHouse {
     /// Asks `sql`; the answer is lines of tab-separated values.
     pub async fn query(&self, sql: &str) -> anyhow::Result<String> {
-        let answer = tokio::time::timeout(QUERY_TIMEOUT, self.post(sql)).await;
-        answer.context("ClickHouse did not answer in 30 s")?.context("failed to query ClickHouse")
+        Ok(self.ask(sql, QUERY_TIMEOUT).await?.text)
+    }
+
+    /// The same for what may take longer, with what it took. Tables without a database are those of this one.
+    pub async fn ask(&self, sql: &str, bound: Duration) -> anyhow::Result<Answered> {
+        let answer = tokio::time::timeout(bound, self.post(sql)).await;
+        answer
+            .with_context(|| format!("ClickHouse did not answer in {} s", bound.as_secs()))?
+            .context("failed to query ClickHouse")
     }
 
     /// The full name of the table.
@@ -53,20 +69,23 @@ impl ClickHouse {
         format!("`{}`.`{}`", self.database, self.table)
     }
 
-    async fn post(&self, sql: &str) -> anyhow::Result<String> {
+    async fn post(&self, sql: &str) -> anyhow::Result<Answered> {
         let mut login = String::new();
         if !self.user.is_empty() {
             login = format!("X-ClickHouse-User: {}\r\nX-ClickHouse-Key: {}\r\n", self.user, self.password.0);
         }
         let request = format!(
-            "POST /?default_format=TabSeparated HTTP/1.1\r\nHost: clickhouse\r\nConnection: close\r\n{login}\
+            "POST /?default_format=TabSeparated&wait_end_of_query=1&database={} HTTP/1.1\r\nHost: clickhouse\r\nConnection: close\r\n{login}\
              Content-Length: {}\r\n\r\n{sql}",
+            self.database,
             sql.len()
         );
-        let (status, body) = exchange::ask(self.address, request.as_bytes()).await?;
-        if status != 200 {
-            bail!("status {status}: {}", body.lines().next().unwrap_or_default());
+        let answer = exchange::ask_whole(self.address, request.as_bytes()).await?;
+        let text = String::from_utf8(answer.body).context("the answer is no text")?;
+        if answer.status != 200 {
+            bail!("status {}: {}", answer.status, text.lines().next().unwrap_or_default());
         }
-        Ok(body)
+        let summary = answer.head.lines().find_map(|line| line.strip_prefix("x-clickhouse-summary: "));
+        Ok(Answered { text, summary: summary.map(str::to_owned) })
     }
 }

@@ -27,6 +27,7 @@ pub mod mix;
 pub mod options;
 pub mod plan;
 mod plot;
+pub mod questions;
 pub mod report;
 pub mod response;
 pub mod run;

@@ -14,7 +14,9 @@ use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::{Ran, SimulateOptions};
-use loadtest::{campaign, compare, drill, enrich_cost, html, instructions, run, self_check, simulate};
+use loadtest::{
+    campaign, compare, drill, enrich_cost, html, instructions, questions, run, self_check, simulate,
+};
 use serde::Serialize;
 
 /// The measurement says nothing about the server.
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
         Command::Instructions(options) => instructions::run(&options),
+        Command::Questions(options) => questions::run(&options)
+            .and_then(|report| publish(&options.json, &report))
+            .map(|()| ExitCode::SUCCESS),
         Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {

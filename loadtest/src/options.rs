@@ -18,6 +18,7 @@ use crate::enrich_cost::EnrichCostOptions;
 use crate::freshness::PROBES_MAX;
 use crate::instructions::InstructionsOptions;
 use crate::mix::{Mix, Noise};
+use crate::questions::QuestionsOptions;
 use crate::schedule::Arrivals;
 use crate::send::Target;
 use crate::shape::Shape;
@@ -74,6 +75,9 @@ pub enum Command {
     /// Count the instructions of a pixel, a redirect and a consumed event, and refuse that they grow.
     #[command(after_long_help = crate::instructions::EXAMPLES)]
     Instructions(InstructionsOptions),
+    /// Ask an analyst's questions over many events: rows read, time, memory, and the size of what is stored.
+    #[command(after_long_help = crate::questions::EXAMPLES)]
+    Questions(QuestionsOptions),
     /// Write the history of simulated people whose habits are known, or judge recommended send times by them.
     Simulate(SimulateOptions),
 }

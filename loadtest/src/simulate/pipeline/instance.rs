@@ -10,6 +10,7 @@ use local::program::{self, Program, ProgramOptions};
 use tokio::runtime::Runtime;
 
 use crate::clickhouse::{ClickHouse, Secret};
+use crate::exchange;
 use crate::metrics::Page;
 use crate::options::resolve;
 
@@ -34,6 +35,8 @@ pub struct Instance {
     up: Program,
     clickhouse: ClickHouse,
     admin: SocketAddr,
+    /// Where its API listens.
+    pub api: SocketAddr,
     runtime: Runtime,
 }
 
@@ -67,6 +70,7 @@ impl Instance {
         };
         let admin = value("admin")?;
         let admin = resolve(admin.strip_suffix("/metrics").unwrap_or(&admin))?.0;
+        let api = resolve(&value("api")?)?.0;
         let clickhouse = ClickHouse {
             address: resolve(&value("clickhouse")?)?.0,
             database: "mailbeacon".to_owned(),
@@ -81,6 +85,7 @@ impl Instance {
             up,
             clickhouse,
             admin,
+            api,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -149,6 +154,51 @@ impl Instance {
     /// When it does not answer, or refuses.
     pub fn query(&self, sql: &str) -> anyhow::Result<String> {
         self.runtime.block_on(self.clickhouse.query(sql))
+    }
+
+    /// The same in its database, for what takes longer.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or refuses.
+    pub fn query_within(&self, sql: &str, bound: Duration) -> anyhow::Result<String> {
+        Ok(self.runtime.block_on(self.clickhouse.ask(sql, bound))?.text)
+    }
+
+    /// What the server says a query took, as JSON.
+    ///
+    /// # Errors
+    /// As [`Instance::query_within`].
+    pub fn summary_within(&self, sql: &str, bound: Duration) -> anyhow::Result<String> {
+        let answer = self.runtime.block_on(self.clickhouse.ask(sql, bound))?;
+        answer.summary.context("ClickHouse sent no summary of the query")
+    }
+
+    /// Makes a key for the API's first workspace, which takes it up within seconds.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn api_key(&self) -> anyhow::Result<String> {
+        let said = self.command(&["api", "new-key"], 1)?;
+        let mut lines = said.lines().map(str::trim);
+        let key = lines.find(|line| line.starts_with("mbk_")).context("no key was made")?;
+        let line = lines.find(|line| line.contains(" = [")).context("no line for the file of keys")?;
+        let file = self.dir.join("data/api-keys.toml");
+        std::fs::write(&file, format!("{line}\n")).context("failed to write the API's keys")?;
+        let request = format!(
+            "GET /v1/recipients/nobody/send-time HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let begun = Instant::now();
+        while self.block_on(exchange::ask(self.api, request.as_bytes()))?.0 != 200 {
+            ensure!(begun.elapsed() < STILL_MAX, "the API does not take up a new key");
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+        Ok(key.to_owned())
+    }
+
+    /// Waits for an answer.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 
     /// The database of its events.
