@@ -8,6 +8,10 @@
 //! own rule ([`send_time::evidence::act`]); people whose images are fetched ahead are left out, since their opens are
 //! not seen. Nobody is looked at for whom there may be no send time.
 //!
+//! Of a mail that is noted in `explorations`, and went out in the hour noted, the propensity is exact: it explored, so its
+//! hour was drawn evenly. (The `propensity` noted with it is for whoever does not know which mails explored: it counts in
+//! how likely the hour was to be recommended.)
+//!
 //! Beside it what was claimed is held to what happened: of each mail, in the hour in which it did go out.
 
 mod held_out;
@@ -140,7 +144,9 @@ fn judged(asked: &Asked, span: Span, all: &Workspace, collected: Collected<'_>) 
         ways: ways.map(|(name, chosen)| Way { name, chosen }).into_iter().chain(named(choices)).collect(),
         drawn_only,
         claims: claims.finish(),
+        conclusion: String::new(),
     }
+    .concluded()
 }
 
 fn named(choices: [Chosen; WAYS.len()]) -> impl Iterator<Item = Way> {

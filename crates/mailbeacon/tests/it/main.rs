@@ -4,6 +4,7 @@
 
 mod api;
 mod assets;
+mod backtest;
 mod browser;
 mod campaign;
 mod cli;

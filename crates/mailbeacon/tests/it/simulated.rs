@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::path::Path;
 
 use jiff::Timestamp;
 use link::Keys;
 use loadtest::simulate::evidence::Known;
 use loadtest::simulate::history::{self, Event, Kind};
 use loadtest::simulate::person::{Person, Span};
-use loadtest::simulate::world::WorldName;
+use loadtest::simulate::world::{World, WorldName};
 use send_time::evidence::Seen;
 use send_time::zone;
 use store::{Block, Row, Store, month};
@@ -121,20 +122,32 @@ impl Stored {
 
 impl Simulated {
     /// Draws people, makes the schema and stores what they were sent and did in ten weeks.
-    pub fn new(servers: &Servers, dir: &std::path::Path, people: usize) -> Simulated {
-        says(dir, &["keys", "new"]);
-        says(dir, &servers.args(&["kafka.brokers="], &["migrate"]));
-        let keys = Keys::from_toml(&std::fs::read_to_string(dir.join("keys.toml")).unwrap()).unwrap();
+    pub fn new(servers: &Servers, dir: &Path, people: usize) -> Simulated {
         let now_ms = Timestamp::now().as_millisecond();
         let until_ms = now_ms - (now_ms - MONDAY_MS).rem_euclid(WEEK_MS);
         let span = Span { people, weeks: 10, seed: 42, until_ms };
-        let world = WorldName::Real.world();
+        Simulated::of(servers, dir, &WorldName::Real.world(), &span, |_| true)
+    }
+
+    /// The same of a world and a span of time, but for events that are not wanted.
+    pub fn of(
+        servers: &Servers,
+        dir: &Path,
+        world: &World,
+        span: &Span,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Simulated {
+        let until_ms = span.until_ms;
+        says(dir, &["keys", "new"]);
+        says(dir, &servers.args(&["kafka.brokers="], &["migrate"]));
+        let keys = Keys::from_toml(&std::fs::read_to_string(dir.join("keys.toml")).unwrap()).unwrap();
         let (mut allowed, mut all_known) = (Vec::new(), Vec::new());
         let mut stored = Stored { blocks: BTreeMap::new(), corrections: String::new(), seq: 0 };
         let (mut refused, mut names) = (HashMap::new(), Vec::new());
         for index in 0..span.people {
-            let person = Person::draw(&world, &span, index);
-            let events = history::of(&person, &world, &span, index);
+            let person = Person::draw(world, span, index);
+            let mut events = history::of(&person, world, span, index);
+            events.retain(&wanted);
             let mut known = Known::read(&events, until_ms);
             stored.person(&keys, &person, index, &events, &known);
             // What the sender has on file comes before what travels tell.
@@ -162,6 +175,9 @@ impl Simulated {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for (month, mut block) in stored.blocks {
             runtime.block_on(store.insert(0, &format!("simulated-{month}"), &block.finish())).unwrap();
+        }
+        if stored.corrections.is_empty() {
+            return Simulated { people: allowed, known: all_known, refused, names, until_ms, keys };
         }
         testkit::query(&format!(
             "INSERT INTO {database}.corrections (workspace, message, edge_id, seq, version, received_at, recipient, kind, \

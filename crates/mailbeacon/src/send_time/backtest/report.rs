@@ -40,6 +40,8 @@ pub struct Report {
     pub drawn_only: Option<Vec<Way>>,
     /// What was claimed.
     pub claims: Vec<Claimed>,
+    /// See [`Report::concluded`].
+    pub conclusion: String,
 }
 
 /// A way to choose hours.
@@ -73,8 +75,12 @@ const EFFECTIVE_MIN: f64 = 50.0;
 const OPENS_MIN: f64 = 10.0;
 
 impl Report {
-    /// What can be said, and what can not.
-    pub fn conclusion(&self) -> String {
+    /// With what can be said of all this, and what can not.
+    pub fn concluded(self) -> Report {
+        Report { conclusion: self.conclude(), ..self }
+    }
+
+    fn conclude(&self) -> String {
         if !self.sends_are_told {
             return "Nothing can be told: no send is known, so nobody knows which mails were not opened."
                 .to_owned();
@@ -150,7 +156,7 @@ impl fmt::Display for Report {
         if !self.claims.is_empty() {
             writeln!(f, "{}", claims(&self.claims))?;
         }
-        writeln!(f, "{}", self.conclusion())
+        writeln!(f, "{}", self.conclusion)
     }
 }
 
