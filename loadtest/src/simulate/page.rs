@@ -10,7 +10,7 @@ use crate::plot::{Axis, Line, Plot, Scale, escape, number};
 /// Sizes of the bars, in the drawing's own units.
 const WIDTH: f64 = 760.0;
 const NAMES: f64 = 250.0;
-const VALUES: f64 = 130.0;
+const VALUES: f64 = 165.0;
 const ROW: f64 = 24.0;
 
 /// Beside those of every page. The seeds' range is drawn over the bar of their mean.
@@ -68,8 +68,12 @@ fn tiles(out: &mut String, world: &WorldReport) -> fmt::Result {
     let held = |name: &str| match world.bars.iter().find(|bar| bar.name == name) {
         None => ("", String::new()),
         Some(bar) => {
-            let how = if bar.at_least { "at least" } else { "at most" };
-            (if bar.is_held() { "good" } else { "bad" }, format!(", {how} {:.2}", bar.limit))
+            // The one that may not be more is in points, as its figure is.
+            let limit = match bar.at_least {
+                true => format!(", at least {:.2}", bar.limit),
+                false => format!(", at most {:.0} points", bar.limit * 100.0),
+            };
+            (if bar.is_held() { "good" } else { "bad" }, limit)
         }
     };
     let verdicts = world.verdicts();

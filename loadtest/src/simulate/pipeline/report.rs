@@ -113,8 +113,7 @@ pub struct Bar {
 impl Bar {
     /// Whether it is good enough. What cannot be told is not.
     pub fn is_held(&self) -> bool {
-        self.value
-            .is_some_and(|value| if self.at_least { value >= self.limit } else { value <= self.limit })
+        self.value.is_some_and(|value| if self.at_least { value >= self.limit } else { value <= self.limit })
     }
 }
 
@@ -163,10 +162,7 @@ impl WorldReport {
             Method {
                 method: row.method.clone(),
                 p_open_1h: mean(&|score| score.p_open_1h(&row.method)),
-                range: [
-                    each.clone().fold(f64::INFINITY, f64::min),
-                    each.fold(f64::NEG_INFINITY, f64::max),
-                ],
+                range: [each.clone().fold(f64::INFINITY, f64::min), each.fold(f64::NEG_INFINITY, f64::max)],
                 of_best: mean(&of_best),
             }
         });
@@ -245,30 +241,30 @@ impl fmt::Display for WorldReport {
         let events: u64 = self.seeds.iter().map(|piped| piped.events).sum();
         let people = self.seeds[0].score.people;
         writeln!(f, "world {}: {people} people a seed, {events} events through the pipeline\n", self.world)?;
-        let of = |f: &mut fmt::Formatter<'_>, name: &str, each: &[String], mean: &str| {
-            write!(f, "  {name:<38}")?;
-            each.iter().try_for_each(|each| write!(f, "{each:>10}"))?;
-            writeln!(f, "{mean:>10}")
+        let of = |f: &mut fmt::Formatter<'_>, name: &str, each: &[String], mean: &[&str]| {
+            let cells: Vec<&str> = each.iter().map(String::as_str).chain(mean.iter().copied()).collect();
+            let cells: String = cells.iter().map(|cell| format!("{cell:>10}")).collect();
+            writeln!(f, "{}", format!("  {name:<38}{cells}").trim_end())
         };
         let each = |of: &dyn Fn(&Piped) -> String| self.seeds.iter().map(of).collect::<Vec<_>>();
         let seeds = each(&|piped| format!("seed {}", piped.score.seed));
-        of(f, "P(open<=1h)", &seeds, "mean   of best")?;
+        of(f, "P(open<=1h)", &seeds, &["mean", "of best"])?;
         for method in &self.methods {
             let each = each(&|piped| format!("{:.4}", piped.score.p_open_1h(&method.method)));
-            let mean = format!("{:.4}{:>10.2}", method.p_open_1h, method.of_best);
-            of(f, &method.method, &each, &mean)?;
+            let (mean, of_best) = (format!("{:.4}", method.p_open_1h), format!("{:.2}", method.of_best));
+            of(f, &method.method, &each, &[&mean, &of_best])?;
         }
         let in_process = each(&|piped| format!("{:.4}", piped.agreement.p_open_1h));
-        of(f, "(estimator in this process)", &in_process, "")?;
+        of(f, "(estimator in this process)", &in_process, &[])?;
         writeln!(f)?;
         let ratios = each(&|piped| format!("{:.3}", piped.score.over_most_frequent));
-        of(f, "estimator / most frequent hour", &ratios, &format!("{:.3}", self.over_most_frequent))?;
+        of(f, "estimator / most frequent hour", &ratios, &[&format!("{:.3}", self.over_most_frequent)])?;
         let ratios = each(&|piped| format!("{:.3}", piped.score.over_best_histogram));
-        of(f, "estimator / best histogram", &ratios, &format!("{:.3}", self.over_best_histogram))?;
+        of(f, "estimator / best histogram", &ratios, &[&format!("{:.3}", self.over_best_histogram)])?;
         let claimed = each(&|piped| format!("{:.4}", piped.score.claimed_p_open_1h));
-        of(f, "P(open<=1h) claimed", &claimed, "")?;
+        of(f, "P(open<=1h) claimed", &claimed, &[])?;
         let truly = each(&|piped| format!("{:.4}", piped.score.true_p_open_1h));
-        of(f, "  and true of the same", &truly, "")?;
+        of(f, "  and true of the same", &truly, &[])?;
 
         writeln!(f, "\n  {:<12}{:>8}{:>10}{:>10}", "confidence", "count", "claimed", "true")?;
         for Tenth { from, count, claimed, holds } in &self.calibration {
@@ -296,7 +292,8 @@ impl fmt::Display for WorldReport {
             v.people,
             share(v.people_mistaken_in_process, v.people)
         )?;
-        let sum = |of: fn(&Agreement) -> usize| self.seeds.iter().map(|piped| of(&piped.agreement)).sum::<usize>();
+        let sum =
+            |of: fn(&Agreement) -> usize| self.seeds.iter().map(|piped| of(&piped.agreement)).sum::<usize>();
         writeln!(
             f,
             "  same best window as in this process: {} of {}; refused by one of both: {}",
