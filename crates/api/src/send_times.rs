@@ -98,6 +98,10 @@ impl Wishes {
     }
 }
 
+/// What may stand in a query. What stood there is not repeated.
+const EXPECTED: &str =
+    "expected days (any, weekday or weekend), quiet, message, after and explore, each once at most";
+
 fn quiet(hours: &str) -> Option<[u8; 2]> {
     let (from, until) = hours.split_once('-')?;
     let hour = |text: &str| text.trim().parse().ok().filter(|hour| *hour < 24);
@@ -186,7 +190,7 @@ pub(crate) async fn one(
     wishes: Result<Query<Wishes>, QueryRejection>,
 ) -> Result<Json<SendTime>, Fault> {
     let Path(recipient) = path.map_err(|_| Fault::field("recipient", "expected UTF-8"))?;
-    let Query(wishes) = wishes.map_err(|cause| Fault::field("query", cause.body_text()))?;
+    let Query(wishes) = wishes.map_err(|_| Fault::field("query", EXPECTED))?;
     let mut all = ask(&api, workspace, vec![recipient], &wishes).await?;
     Ok(Json(all.pop().ok_or(Unavailable)?))
 }

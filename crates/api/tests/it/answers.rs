@@ -1,10 +1,12 @@
 //! What is answered when all is well.
 
+use std::sync::{Arc, Mutex};
+
+use crate::server::{END, Server, WORKSPACE};
+use api::{Advice, Config, Days, Plan, Wanted};
 use event::{Kind, Mode, Region};
 use link::parse_path;
 use serde_json::{Value, json};
-
-use crate::server::{END, Server, WORKSPACE};
 
 fn opened(server: &Server, url: &str) -> link::Link {
     let path = url.strip_prefix("https://m.example.com").unwrap();
@@ -135,4 +137,39 @@ fn references(value: &Value) -> Vec<&str> {
         Value::Array(items) => items.iter().flat_map(references).collect(),
         _ => Vec::new(),
     }
+}
+
+#[test]
+fn what_is_wished_for_is_asked_and_a_plan_is_told() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let to = asked.clone();
+    let server = Server::with(Config::default(), |backing| {
+        backing.ask = Box::new(move |_, recipients, wanted| {
+            to.lock().unwrap().push(wanted);
+            let plan = Plan { send_at: "2026-12-01T15:10:00Z".to_owned(), explored: true, propensity: 0.25 };
+            let advice = Advice { windows: Vec::new(), plan: Some(plan), refused: None };
+            Box::pin(async move { Ok(vec![advice; recipients.len()]) })
+        });
+    });
+    let query = "days=weekend&quiet=21-8&message=spring&after=2026-12-01T08:00:00Z&explore=0.05";
+    let one = server.get(&format!("/v1/recipients/ann/send-time?{query}"));
+    let wishes = json!({"days": "weekend", "quiet": "21-8", "message": "spring",
+        "after": "2026-12-01T08:00:00Z", "explore": 0.05});
+    let many = server.post("/v1/send-times", &json!({"recipients": ["ann", "bob"], "wishes": wishes}));
+    let told = json!({"recipient": "ann", "windows": [], "send_at": "2026-12-01T15:10:00Z", "explored": true,
+        "propensity": 0.25});
+    assert_eq!(one.body, told);
+    assert_eq!(many.body["send_times"][0], told);
+    assert_eq!(many.body["send_times"].as_array().map(Vec::len), Some(2));
+    let wanted = Wanted {
+        days: Days::Weekend,
+        quiet: Some([21, 8]),
+        message: Some(server.keys.load().message(WORKSPACE, "spring")),
+        after_ms: Some(1_796_112_000_000),
+        explore: 0.05,
+    };
+    assert_eq!(*asked.lock().unwrap(), [wanted; 2]);
+    server.get("/v1/recipients/ann/send-time");
+    let plain = Wanted { days: Days::Any, quiet: None, message: None, after_ms: None, explore: 0.0 };
+    assert_eq!(asked.lock().unwrap()[2], plain);
 }

@@ -117,6 +117,23 @@ fn invalid() -> Reply {
         server.post("/v1/messages/instrument", &json!({"html": href, "recipient": SECRET, "message": "m"}));
     check(&reply, Code::Invalid);
     check(&server.get("/v1/recipients/%ff/send-time"), Code::Invalid);
+    for query in [
+        "days=hidden%40example.com",
+        "hidden%40example.com=1",
+        "quiet=21",
+        "quiet=7-7",
+        "quiet=21-8&quiet=1-2",
+        "explore=0.1",
+        "message=m&explore=0.6",
+        "message=m&explore=-0.1",
+        "message=m&explore=NaN",
+        "message=m&after=hidden%40example.com",
+        "after=2026-12-01T08:00:00Z",
+    ] {
+        check(&server.get(&format!("/v1/recipients/ann/send-time?{query}")), Code::Invalid);
+    }
+    let wishes = json!({"recipients": ["ann"], "wishes": {"quiet": SECRET}});
+    check(&server.post("/v1/send-times", &wishes), Code::Invalid);
     for (path, body) in [
         ("/v1/send-times", json!({"recipients": vec![SECRET; api::RECIPIENTS_MAX + 1]})),
         ("/v1/send-times", json!({"recipients": [SECRET, ""]})),
