@@ -82,6 +82,9 @@ impl Group {
 
 /// Why a turn says nothing of its side.
 fn starving(turn: &Turn, cores: usize) -> Option<String> {
+    if turn.unsent_ratio > 0.0 {
+        return Some(format!("{:.1} % of the requests could not leave", turn.unsent_ratio * 100.0));
+    }
     if turn.late_ratio > LATE_RATIO_MAX {
         return Some(format!("{:.1} % of the requests left late", turn.late_ratio * 100.0));
     }
@@ -104,11 +107,14 @@ mod tests {
             cpu_seconds: Spent::new(),
             seconds: 1.0,
             late_ratio: 0.009,
+            unsent_ratio: 0.0,
             foreign_cores: 0.2,
             stolen_cores: 0.09,
         };
         let why = |turn: Turn| starving(&turn, 2).unwrap_or_default();
         assert_eq!(why(fed.clone()), "");
+        let unsent = Turn { unsent_ratio: 0.5, ..fed.clone() };
+        assert_eq!(why(unsent), "50.0 % of the requests could not leave");
         assert_eq!(why(Turn { late_ratio: 0.02, ..fed.clone() }), "2.0 % of the requests left late");
         assert_eq!(why(Turn { foreign_cores: 0.5, ..fed.clone() }), "others took 50 % of a core");
         assert_eq!(why(Turn { stolen_cores: 0.2, ..fed }), "10 % of the machine was taken from it");

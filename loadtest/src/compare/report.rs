@@ -266,7 +266,7 @@ pub fn method(size: Size, pinned: bool) -> Vec<String> {
         "The sides take turns in each round. A ratio is of two turns in the same round; shown are the median and the \
          range over the rounds."
             .to_owned(),
-        "A round is thrown out when a side's requests left late, when processes of others took more than a quarter of a \
+        "A round is thrown out when a side's requests left late or not at all, when processes of others took more than a quarter of a \
          core, or other machines on the same hardware more than a twentieth of this one. The first round, in which \
          everything warms up, counts only in a short comparison."
             .to_owned(),
@@ -302,6 +302,7 @@ mod tests {
             cpu_seconds,
             seconds: 1.0,
             late_ratio: 0.0,
+            unsent_ratio: 0.0,
             foreign_cores: 0.0,
             stolen_cores: 0.0,
         }

@@ -16,6 +16,7 @@ use super::side::{About, Begun, Side, Turn};
 use super::spent::{since, spent};
 use crate::plan::Plan;
 use crate::send::{self, Target};
+use crate::tally::Failure;
 
 /// Requests under way at a time, and connections that are kept.
 pub const CONNECTIONS: usize = 64;
@@ -82,21 +83,22 @@ impl Side for Served {
             .context("failed to send the requests")?;
         let planned = plan.len() as u64;
         let answered = tally.answers();
+        let unsent = tally.failures.get(&Failure::Unsent).copied().unwrap_or_default();
         let why: Vec<String> =
             tally.failures.iter().map(|(why, count)| format!("{count} {}", why.as_str())).collect();
         ensure!(
-            answered == planned,
+            answered + unsent == planned && answered > 0,
             "{answered} of {planned} requests were answered properly ({})",
             why.join(", ")
         );
         let held_max = if matches!(server.place, Place::MessagesHeld(_)) { HELD_MAX } else { 0 };
         until(server.about.state, STATE_WAIT, || {
             let found = counted.look()?;
-            ensure!(found <= planned + held_max, "{found} for {planned} requests");
-            Ok(if found + held_max >= planned { Ok(()) } else { Err(format!("{found} of {planned}")) })
+            ensure!(found <= answered + held_max, "{found} for {answered} requests");
+            Ok(if found + held_max >= answered { Ok(()) } else { Err(format!("{found} of {answered}")) })
         })?;
-        let turn = begun.turn(bench, planned, since(&before, &spent(pids())?))?;
-        Ok(Turn { late_ratio: tally.late_ratio(), ..turn })
+        let turn = begun.turn(bench, answered, since(&before, &spent(pids())?))?;
+        Ok(Turn { late_ratio: tally.late_ratio(), unsent_ratio: unsent as f64 / planned as f64, ..turn })
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Turn {
     pub seconds: f64,
     /// Of the requests, those that left over 1 ms late through the generator's own fault.
     pub late_ratio: f64,
+    /// Of the requests, those that could not leave, as too many were under way: too little of the machine for all of this,
+    /// or more than the side can answer.
+    pub unsent_ratio: f64,
     /// Cores that were busy with what is no part of the comparison.
     pub foreign_cores: f64,
     /// Cores that other machines on the same hardware took.
@@ -62,7 +65,9 @@ impl Begun {
             cpu_seconds,
             seconds,
             late_ratio: 0.0,
-            foreign_cores: foreign / seconds,
+            unsent_ratio: 0.0,
+            // Ticks are told to processes and to the machine by different clocks.
+            foreign_cores: (foreign / seconds).max(0.0),
             stolen_cores: (now.stolen - self.machine.stolen) / seconds,
         })
     }
