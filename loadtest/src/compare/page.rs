@@ -8,6 +8,8 @@ use crate::plot::escape;
 
 /// Beside those of every page. A bar is made of its processes, in the order of their names.
 const STYLE: &str = "\
+body { max-width: 64rem; }
+th, td { padding: .25rem .6rem; }
 .cost { width: 14rem; }
 .cost i { display: inline-block; height: .8rem; background: currentColor; vertical-align: middle; }
 .p1 { color: var(--s1); } .p2 { color: var(--s2); } .p3 { color: var(--s3); } .p4 { color: var(--s4); }
