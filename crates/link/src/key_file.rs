@@ -179,7 +179,7 @@ fn ring(value: Option<&Value>) -> Result<Vec<TokenKey>, KeysError> {
         if let Some(twin) = ring.iter().find(|key| *key.secret == *secret) {
             return Err(wrong(&secret_name, &format!("is that of key {}", twin.id), "a secret of its own"));
         }
-        ring.push(TokenKey { id, secret });
+        ring.push(TokenKey::new(id, secret));
     }
     if ring.is_empty() { Err(missing()) } else { Ok(ring) }
 }

@@ -31,6 +31,7 @@ mod keys;
 mod mint;
 mod payload;
 mod site;
+mod siv;
 mod target;
 mod token;
 

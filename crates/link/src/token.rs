@@ -4,13 +4,12 @@
 //! format's version, the kind and the key id. AES-SIV (RFC 5297) is deterministic: it needs no nonce, and the
 //! same link gives the same URL, so that a message rendered twice is the same message.
 
-use aes_siv::aead::inout::InOutBuf;
-use aes_siv::siv::Aes256Siv;
-use aes_siv::{KeyInit, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::Kind;
 use zeroize::Zeroizing;
+
+use crate::siv::{self, Siv};
 
 /// The longest token, in bytes: what fits a URL of 2,000 bytes behind the shortest site and path.
 pub const TOKEN_BYTES_MAX: usize = 1_984;
@@ -58,16 +57,25 @@ impl TokenError {
 }
 
 /// One key of the ring.
-///
-/// The raw key is kept, and its schedule is built for every token: the cipher of aes-siv can neither be shared
-/// between threads nor cloned, and the schedule is less than a tenth of what it costs to open a token.
 pub(crate) struct TokenKey {
     pub id: u8,
     pub secret: Zeroizing<[u8; SECRET_BYTES]>,
+    siv: Siv<KINDS>,
 }
 
 /// The length of an AES-256-SIV key.
-pub(crate) const SECRET_BYTES: usize = 64;
+pub(crate) const SECRET_BYTES: usize = siv::KEY_BYTES;
+
+/// How many kinds there are: each seals with associated data of its own.
+const KINDS: usize = Kind::Download as usize + 1;
+
+impl TokenKey {
+    /// With what it seals, worked out once.
+    pub fn new(id: u8, secret: Zeroizing<[u8; SECRET_BYTES]>) -> TokenKey {
+        let siv = Siv::new(&secret, std::array::from_fn(|kind| [VERSION, kind as u8, id]));
+        TokenKey { id, secret, siv }
+    }
+}
 
 /// The first byte of the associated data. A new format gets a new number, and old tokens stay what they are.
 const VERSION: u8 = 1;
@@ -76,9 +84,7 @@ const HEAD_BYTES: usize = 1 + IV_BYTES;
 
 /// Seals a payload.
 pub(crate) fn seal(key: &TokenKey, kind: Kind, mut payload: Vec<u8>) -> String {
-    let iv = cipher(key)
-        .encrypt_inout_detached([associated(key.id, kind)], InOutBuf::from(payload.as_mut_slice()))
-        .expect("AES-SIV only fails on more than 126 pieces of associated data");
+    let iv = key.siv.seal(kind as usize, &mut payload);
     let mut sealed = Vec::with_capacity(HEAD_BYTES + payload.len());
     sealed.push(key.id);
     sealed.extend_from_slice(&iv);
@@ -104,17 +110,8 @@ pub(crate) fn unseal<'b>(
     let (&mut [id, ref iv @ ..], payload) =
         buffer[..len].split_first_chunk_mut::<HEAD_BYTES>().ok_or(TokenError::Length)?;
     let key = ring.iter().find(|key| key.id == id).ok_or(TokenError::UnknownKey)?;
-    let iv = Tag::try_from(iv.as_slice()).map_err(|_| TokenError::Length)?;
-    cipher(key)
-        .decrypt_inout_detached([associated(id, kind)], InOutBuf::from(&mut *payload), &iv)
-        .map_err(|_| TokenError::Forged)?;
-    Ok(payload)
-}
-
-fn cipher(key: &TokenKey) -> Aes256Siv {
-    Aes256Siv::new((&*key.secret).into())
-}
-
-fn associated(key_id: u8, kind: Kind) -> [u8; 3] {
-    [VERSION, kind as u8, key_id]
+    match key.siv.open(kind as usize, *iv, payload) {
+        true => Ok(payload),
+        false => Err(TokenError::Forged),
+    }
 }
