@@ -88,7 +88,7 @@ macro_rules! form {
 
     (encode fixed64, $tag:literal, $value:expr, $out:ident) => {
         if $value != 0 {
-            encode_key($tag, WireType::SixtyFourBit, $out);
+            put_varint(const { key($tag, WireType::SixtyFourBit) }, $out);
             $out.extend_from_slice(&$value.to_le_bytes());
         }
     };
@@ -97,15 +97,15 @@ macro_rules! form {
     };
     (encode bytes, $tag:literal, $value:expr, $out:ident) => {
         if !$value.is_empty() {
-            encode_key($tag, WireType::LengthDelimited, $out);
-            encode_varint($value.len() as u64, $out);
+            put_varint(const { key($tag, WireType::LengthDelimited) }, $out);
+            put_varint($value.len() as u64, $out);
             $out.extend_from_slice($value);
         }
     };
     (encode $varint:ident, $tag:literal, $value:expr, $out:ident) => {
         if $value as u64 != 0 {
-            encode_key($tag, WireType::Varint, $out);
-            encode_varint($value as u64, $out);
+            put_varint(const { key($tag, WireType::Varint) }, $out);
+            put_varint($value as u64, $out);
         }
     };
 
@@ -191,6 +191,22 @@ event! {
     35 time_zone: string,
     36 country: string,
     37 domain: fixed64,
+}
+
+/// The key of a field, as it stands before its value.
+const fn key(tag: u32, wire: WireType) -> u64 {
+    (tag << 3 | wire as u32) as u64
+}
+
+/// As `prost` has it, but compiled in place: nearly all of an event's numbers are of one byte or two, and the call for
+/// each was a third of what it costs to encode.
+#[inline(always)]
+fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 /// Marks an encoded event as replayed by adding one field at its end: of a repeated field the last value wins.
