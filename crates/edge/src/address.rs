@@ -12,10 +12,11 @@ use ipnet::IpNet;
 pub fn client<'a>(
     peer: IpAddr,
     trusted: &[IpNet],
-    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
+    forwarded_for: impl IntoIterator<Item = &'a [u8], IntoIter: DoubleEndedIterator>,
 ) -> IpAddr {
     let mut client = peer.to_canonical();
-    let mut entries = forwarded_for.rev().flat_map(|line| line.rsplit(|&b| b == b',')).take(HOPS_MAX);
+    let mut entries =
+        forwarded_for.into_iter().rev().flat_map(|line| line.rsplit(|&b| b == b',')).take(HOPS_MAX);
     while is_trusted(client, trusted) {
         match entries.next().and_then(parse) {
             Some(address) => client = address,

@@ -58,7 +58,7 @@ impl Default for Config {
             commit_wait_ms: 1_000,
             drain_ms: 10_000,
             ship_deadline_ms: 20_000,
-            ship_linger_ms: 20,
+            ship_linger_ms: 50,
         }
     }
 }

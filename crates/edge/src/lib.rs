@@ -7,6 +7,7 @@
 pub mod address;
 pub mod answer;
 mod config;
+mod connections;
 mod fill;
 mod metrics;
 mod mode;

@@ -2,7 +2,7 @@
 
 use event::Kind;
 use journal::Shed;
-use metrics::{Counter, counter};
+use metrics::{Counter, Gauge, counter, gauge};
 use telemetry::Metric;
 
 use crate::answer::{Outcome, Reason, Reply};
@@ -62,6 +62,8 @@ pub struct Counters {
     pub early: Counter,
     /// Connections accepted.
     pub connections: Counter,
+    /// Connections open now, over all workers.
+    pub open: Gauge,
 }
 
 /// The kinds that the edge makes.
@@ -82,6 +84,7 @@ impl Counters {
                 .map(|reason| counter!("edge_refused_events_total", "reason" => reason.as_str())),
             early: counter!("edge_early_replies_total"),
             connections: counter!("edge_connections_total"),
+            open: gauge!("edge_open_connections"),
         }
     }
 

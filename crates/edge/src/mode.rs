@@ -185,6 +185,10 @@ fn purpose(value: &[u8]) -> &'static str {
 ///
 /// A header that holds anything else is a robot's or a mistake: its readable start says enough.
 fn text(value: &[u8], bytes_max: usize) -> &str {
+    // Most headers are not there.
+    if value.is_empty() {
+        return "";
+    }
     let cut = &value[..value.len().min(bytes_max)];
     match std::str::from_utf8(cut) {
         Ok(text) => text,

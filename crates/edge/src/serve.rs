@@ -1,5 +1,6 @@
 //! The server: a thread and a runtime for each core, each with its listener and its journal.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::pin::{Pin, pin};
@@ -13,21 +14,23 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use journal::Log;
 use link::Keys;
-use metrics::{counter, gauge};
+use metrics::{Gauge, counter};
 use telemetry::Health;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::fill::{Gauges, JournalGauge};
-use crate::worker::Worker;
+use crate::worker::{Place, Worker};
 
 /// The largest request head, in bytes: mail clients send under 2 KiB, a link is at most 2,000 bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -64,9 +67,10 @@ pub fn serve(
         let (config, keys, open, shutdown) = (config.clone(), keys.clone(), open.clone(), shutdown.clone());
         let gauge = gauges.of(n, log.edge_id());
         let run = move || -> io::Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
             let worker = Worker::new(config, keys, log);
-            LocalSet::new().block_on(&runtime, run_worker(worker, listener, open, gauge, shutdown))
+            runtime.block_on(run_worker(worker, listener, open, gauge, shutdown))
         };
         workers.push(thread::Builder::new().name(format!("edge-{n}")).spawn(run)?);
     }
@@ -92,6 +96,9 @@ async fn run_worker(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let tasks = TaskTracker::new();
     let mut look = tokio::time::interval(JOURNAL_LOOK);
+    let head_timeout = Duration::from_millis(worker.config.header_read_timeout_ms);
+    let mut look_at_connections = tokio::time::interval(Connections::look_every(head_timeout));
+    look_at_connections.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -100,10 +107,14 @@ async fn run_worker(
                 gauge.show(&worker.log.stats());
                 continue;
             }
+            _ = look_at_connections.tick() => {
+                worker.connections.look();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, &open, &tasks, &shutdown, stream, peer.ip()),
+            Ok((stream, peer)) => admit(&worker, &open, &tasks, stream, peer.ip()),
             Err(cause) if is_about_one_connection(&cause) => {
                 debug!(%cause, "connection gone before its accept")
             }
@@ -116,12 +127,22 @@ async fn run_worker(
     }
     // Connections that the kernel has already taken for us would be reset with the listener.
     while let Some(Ok((stream, peer))) = now_or_never(listener.accept()) {
-        admit(&worker, &open, &tasks, &shutdown, stream, peer.ip());
+        admit(&worker, &open, &tasks, stream, peer.ip());
     }
     drop(listener);
+    worker.connections.close();
     tasks.close();
     let drain = Duration::from_millis(worker.config.drain_ms);
-    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+    let drained = async {
+        let mut ended = pin!(tasks.wait());
+        loop {
+            tokio::select! {
+                () = ended.as_mut() => return,
+                _ = look_at_connections.tick() => worker.connections.look(),
+            }
+        }
+    };
+    if tokio::time::timeout(drain, drained).await.is_err() {
         warn!(left = tasks.len(), "open connections did not finish in edge.drain_ms");
     }
     if let Err(failed) = worker.log.flush().await {
@@ -132,51 +153,52 @@ async fn run_worker(
     Ok(())
 }
 
-fn admit(
-    worker: &Rc<Worker>,
-    open: &Arc<AtomicUsize>,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-    stream: TcpStream,
-    peer: IpAddr,
-) {
+fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stream: TcpStream, peer: IpAddr) {
     worker.counters.connections.increment(1);
     let refused = |limit| counter!("edge_refused_connections_total", "limit" => limit).increment(1);
     if open.load(Ordering::Relaxed) >= worker.config.connections_max {
         return refused("all");
     }
     let Some(place) = worker.admit(peer) else { return refused("address") };
-    let counted = Counted::one_more(open);
-    let (worker, shutdown) = (worker.clone(), shutdown.clone());
-    tasks.spawn_local(async move {
-        let _held = (place, counted);
-        converse(worker, stream, peer, shutdown).await;
-    });
+    let counted = Counted::one_more(open, &worker.counters.open);
+    let worker = worker.clone();
+    tasks.spawn_local(converse(worker, stream, peer, (place, counted)));
 }
 
-/// Serves one connection to its end.
-async fn converse(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, shutdown: CancellationToken) {
-    let header_read_timeout = Duration::from_millis(worker.config.header_read_timeout_ms);
-    let service = service_fn(|request| worker.handle(peer, request));
-    let connection = http1::Builder::new()
-        // Without a timer hyper's header timeout is off, and a slow client holds its connection for ever.
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_read_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Closing(stream)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+/// Serves one connection to its end. What stands here is kept for as long as the connection idles.
+async fn converse(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, _held: (Place, Counted)) {
+    let this = worker.connections.enter();
+    let mut connection = pin!(
+        http1::Builder::new()
+            // Ours ends a connection whose head does not come, see [`Connections`].
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(
+                TokioIo::new(Closing(stream)),
+                service_fn(|request| worker.handle(&this, peer, request)),
+            )
+    );
+    let mut told = false;
+    let failed = poll_fn(|context| {
+        this.remember(context.waker());
+        let mut ended = connection.as_mut().poll(context);
+        // Only now: what was asked before the shutdown is answered, if it has been read or not.
+        if ended.is_pending() && !told && worker.connections.is_closing() {
+            told = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
+            ended = connection.as_mut().poll(context);
         }
-    };
-    if let Err(cause) = ended {
-        debug!(%cause, "connection failed");
-        counter!("edge_failed_connections_total", "error" => label(&cause)).increment(1);
+        match ended {
+            Poll::Ready(ended) => Poll::Ready(ended.err().map(|cause| (label(&cause), Some(cause)))),
+            Poll::Pending if this.is_late() => Poll::Ready(Some(("head_timeout", None))),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    if let Some((error, cause)) = failed {
+        debug!(error, cause = cause.map(tracing::field::display), "connection failed");
+        counter!("edge_failed_connections_total", "error" => error).increment(1);
     }
 }
 
@@ -185,8 +207,6 @@ fn label(cause: &hyper::Error) -> &'static str {
         "head_too_large"
     } else if cause.is_parse() {
         "malformed"
-    } else if cause.is_timeout() {
-        "head_timeout"
     } else if cause.is_incomplete_message() {
         "cut"
     } else {
@@ -210,22 +230,25 @@ fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// One open connection, counted.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<AtomicUsize>, Gauge);
 
 impl Counted {
-    fn one_more(open: &Arc<AtomicUsize>) -> Self {
+    fn one_more(open: &Arc<AtomicUsize>, shown: &Gauge) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
-        gauge!("edge_open_connections").increment(1.0);
-        Counted(open.clone())
+        shown.increment(1.0);
+        Counted(open.clone(), shown.clone())
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-        gauge!("edge_open_connections").decrement(1.0);
+        self.1.decrement(1.0);
     }
 }
+
+/// Replies up to this length are sent as one piece: pixels, and redirects to most targets.
+const JOINED_BYTES_MAX: usize = 512;
 
 /// A stream whose shutdown is its drop: closing says all that shutdown(2) would, one system call cheaper.
 struct Closing(TcpStream);
@@ -250,7 +273,17 @@ impl AsyncWrite for Closing {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        // A reply in one piece takes the kernel's shorter way, which is worth more than the copy.
+        let mut joined = [0; JOINED_BYTES_MAX];
+        let mut length = 0;
+        for buf in bufs {
+            let Some(room) = joined.get_mut(length..length + buf.len()) else {
+                return Pin::new(&mut self.0).poll_write_vectored(cx, bufs);
+            };
+            room.copy_from_slice(buf);
+            length += buf.len();
+        }
+        Pin::new(&mut self.0).poll_write(cx, &joined[..length])
     }
 
     fn is_write_vectored(&self) -> bool {

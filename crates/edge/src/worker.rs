@@ -14,12 +14,13 @@ use event::{Event, Kind};
 use http::{HeaderMap, Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use journal::{Class, Log, Shed};
+use journal::{Class, Log, Position, Shed};
 use link::Keys;
 
 use crate::address::{self, Octets};
-use crate::answer::{Head, Headers, Outcome, answer};
+use crate::answer::{Answer, Head, Headers, Outcome, answer};
 use crate::config::Config;
+use crate::connections::{Connection, Connections};
 use crate::metrics::{Counters, dropped};
 use crate::reply;
 
@@ -29,50 +30,93 @@ pub struct Worker {
     pub keys: Arc<ArcSwap<Keys>>,
     pub log: Log,
     pub counters: Counters,
+    pub connections: Rc<Connections>,
     /// Open connections by address, trusted proxies left out.
     by_address: RefCell<HashMap<IpAddr, u32>>,
 }
 
 impl Worker {
     pub fn new(config: Arc<Config>, keys: Arc<ArcSwap<Keys>>, log: Log) -> Rc<Self> {
-        Rc::new(Worker { config, keys, log, counters: Counters::new(), by_address: RefCell::default() })
+        Rc::new(Worker {
+            config,
+            keys,
+            log,
+            counters: Counters::new(),
+            connections: Rc::default(),
+            by_address: RefCell::default(),
+        })
     }
 
     /// Answers one request. The reply leaves only after its event is in the journal, or was counted as dropped.
-    pub async fn handle(
+    ///
+    /// All is decided, and the event is given to the journal, before there is a future: it is small then, and each
+    /// connection keeps room for one.
+    pub fn handle(
         &self,
+        connection: &Connection,
         peer: IpAddr,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let now_ms = now_ms();
-        let client = Octets::from(self.client(peer, request.headers()));
-        let head = head(&request, client.as_slice());
-        let answer = answer(&self.keys.load(), self.config.policy(), &head, now_ms);
-        self.counters.answered(answer.reply, answer.outcome);
-        if let (Outcome::Recorded(kind), Some(event)) = (answer.outcome, answer.event(&head, now_ms)) {
-            self.record(kind, &event).await;
+    ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
+        connection.answers();
+        let (answer, appended) = self.decide(peer, &request);
+        async move {
+            if let Some((kind, position)) = appended {
+                self.commit(kind, position).await;
+            }
+            connection.waits();
+            Ok(reply::response(&answer))
         }
-        Ok(reply::response(&answer))
     }
 
-    async fn record(&self, kind: Kind, event: &Event<'_>) {
+    fn decide(&self, peer: IpAddr, request: &Request<Incoming>) -> (Answer, Option<(Kind, Position)>) {
+        let now_ms = now_ms();
+        let (headers, forwarded_for) = headers(request.headers());
+        let client = match forwarded_for {
+            ForwardedFor::None => address::client(peer, &self.config.trusted_proxies, []),
+            ForwardedFor::One(line) => address::client(peer, &self.config.trusted_proxies, [line]),
+            ForwardedFor::Several => {
+                let lines = request.headers().get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
+                address::client(peer, &self.config.trusted_proxies, lines)
+            }
+        };
+        let client = Octets::from(client);
+        let head = head(request, client.as_slice(), headers);
+        let answer = answer(&self.keys.load(), self.config.policy(), &head, now_ms);
+        self.counters.answered(answer.reply, answer.outcome);
+        let appended = match (answer.outcome, answer.event(&head, now_ms)) {
+            (Outcome::Recorded(kind), Some(event)) => self.append(kind, &event),
+            _ => None,
+        };
+        (answer, appended)
+    }
+
+    fn append(&self, kind: Kind, event: &Event<'_>) -> Option<(Kind, Position)> {
         let appended =
             self.log.append(class(kind), |edge_id, seq, out| Event { edge_id, seq, ..*event }.encode(out));
-        let position = match appended {
-            Ok(position) => position,
-            Err(shed) => return dropped(kind, shed).increment(1),
-        };
+        match appended {
+            Ok(position) => Some((kind, position)),
+            Err(shed) => {
+                dropped(kind, shed).increment(1);
+                None
+            }
+        }
+    }
+
+    async fn commit(&self, kind: Kind, position: Position) {
+        let committed = self.log.committed(position);
+        if !self.log.waits_for_disk() {
+            // This thread itself writes to the page cache: a timer could only go off when that is done.
+            if let Err(_refused) = committed.await {
+                dropped(kind, Shed::Disk).increment(1);
+            }
+            return;
+        }
         let wait = Duration::from_millis(self.config.commit_wait_ms);
-        match tokio::time::timeout(wait, self.log.committed(position)).await {
+        match tokio::time::timeout(wait, committed).await {
             Ok(Ok(())) => (),
             Ok(Err(_refused)) => dropped(kind, Shed::Disk).increment(1),
             Err(_elapsed) => self.counters.early.increment(1),
         }
-    }
-
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let forwarded_for = headers.get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
-        address::client(peer, &self.config.trusted_proxies, forwarded_for)
     }
 
     /// Takes a place for a connection, or says that its address has too many.
@@ -108,7 +152,7 @@ impl Drop for Place {
     }
 }
 
-fn head<'a>(request: &'a Request<Incoming>, client: &'a [u8]) -> Head<'a> {
+fn head<'a>(request: &'a Request<Incoming>, client: &'a [u8], headers: Headers<'a>) -> Head<'a> {
     Head {
         method: request.method().as_str(),
         path: request.uri().path(),
@@ -120,36 +164,50 @@ fn head<'a>(request: &'a Request<Incoming>, client: &'a [u8]) -> Head<'a> {
         },
         has_body: !request.body().is_end_stream(),
         client,
-        headers: headers(request.headers()),
+        headers,
     }
 }
 
-/// One pass over what is there is cheaper than a look-up for each name that may be.
-fn headers(map: &HeaderMap) -> Headers<'_> {
-    let mut headers = Headers::default();
+/// The lines in which proxies say for whom they ask.
+enum ForwardedFor<'a> {
+    None,
+    One(&'a [u8]),
+    Several,
+}
+
+/// One pass over what is there is cheaper than a look-up for each name that may be. Names are compared as bytes: the
+/// compiler does that in place, and strings by a call for each.
+fn headers(map: &HeaderMap) -> (Headers<'_>, ForwardedFor<'_>) {
+    let (mut headers, mut forwarded_for) = (Headers::default(), ForwardedFor::None);
     for (name, value) in map {
         let value = value.as_bytes();
-        match name.as_str() {
-            "user-agent" => headers.user_agent = value,
-            "accept" => headers.accept = value,
-            "accept-language" => headers.accept_language = value,
-            "referer" => headers.referer = value,
-            "sec-fetch-site" => headers.sec_fetch_site = value,
-            "sec-fetch-mode" => headers.sec_fetch_mode = value,
-            "sec-fetch-dest" => headers.sec_fetch_dest = value,
-            "sec-fetch-user" => headers.sec_fetch_user = value,
-            "sec-purpose" => headers.sec_purpose = value,
-            "purpose" => headers.purpose = value,
-            "x-purpose" => headers.x_purpose = value,
-            "x-moz" => headers.x_moz = value,
-            "via" => headers.via = value,
-            "host" => headers.host = value,
-            "dnt" => headers.dnt = value,
-            "sec-gpc" => headers.sec_gpc = value,
+        match name.as_str().as_bytes() {
+            b"user-agent" => headers.user_agent = value,
+            b"accept" => headers.accept = value,
+            b"accept-language" => headers.accept_language = value,
+            b"referer" => headers.referer = value,
+            b"sec-fetch-site" => headers.sec_fetch_site = value,
+            b"sec-fetch-mode" => headers.sec_fetch_mode = value,
+            b"sec-fetch-dest" => headers.sec_fetch_dest = value,
+            b"sec-fetch-user" => headers.sec_fetch_user = value,
+            b"sec-purpose" => headers.sec_purpose = value,
+            b"purpose" => headers.purpose = value,
+            b"x-purpose" => headers.x_purpose = value,
+            b"x-moz" => headers.x_moz = value,
+            b"via" => headers.via = value,
+            b"host" => headers.host = value,
+            b"dnt" => headers.dnt = value,
+            b"sec-gpc" => headers.sec_gpc = value,
+            b"x-forwarded-for" => {
+                forwarded_for = match forwarded_for {
+                    ForwardedFor::None => ForwardedFor::One(value),
+                    _ => ForwardedFor::Several,
+                }
+            }
             _ => (),
         }
     }
-    headers
+    (headers, forwarded_for)
 }
 
 /// In which order the journal sheds.

@@ -10,6 +10,9 @@ use crate::shared::{Pending, Shared, lock};
 use crate::stats::Stats;
 use crate::writer::{self, Writer};
 
+/// How often a frame whose predecessors were alone looks for company.
+const LOOK_AROUND_EVERY: u64 = 8;
+
 /// The writing end. Meant for one runtime of one thread: there, the requests that are ready together share one
 /// write. Dropping it writes what waits.
 pub struct Log {
@@ -50,7 +53,8 @@ impl Log {
     /// Resolves when the frame at `position` is in the journal, as [`crate::Sync`] says, or certainly is not.
     ///
     /// The first poll only lets other tasks of this runtime run, so that they can append too; then one write
-    /// carries all. Dropping the future, at any time, does not take the frame back: it is written then.
+    /// carries all. While they do not come, that is left out for the most part: in page-cache mode the first poll
+    /// writes. Dropping the future, at any time, does not take the frame back: it is written then.
     pub fn committed(
         &self,
         position: Position,
@@ -63,9 +67,16 @@ impl Log {
             if !known || position.edge_id != due.log.shared.edge_id {
                 return Err(WriteError::Unknown);
             }
-            yield_once().await;
+            if due.log.may_have_company(position.seq) {
+                yield_once().await;
+            }
             due.log.settled(position.seq).await
         }
+    }
+
+    /// Whether [`Log::committed`] waits for a disk, which may take any time; else it is over in two polls.
+    pub fn waits_for_disk(&self) -> bool {
+        matches!(self.sink, Sink::Thread(_))
     }
 
     /// Writes what waits and waits for the disk: for a clean end, after which power loss costs nothing in
@@ -100,6 +111,13 @@ impl Log {
             committed_seq: state.committed_seq,
             ..self.shared.counters.snapshot()
         }
+    }
+
+    /// Whether it is worth a turn of the runtime to look for others who share the write. To come back costs a request
+    /// a tenth of its instructions; to write alone, a system call. So the last group tells whether anybody came, and
+    /// when nobody did, every eighth frame looks again.
+    fn may_have_company(&self, seq: u64) -> bool {
+        self.waits_for_disk() || !self.shared.alone.load(Relaxed) || seq.is_multiple_of(LOOK_AROUND_EVERY)
     }
 
     fn take(&self, class: Class, encode: impl FnOnce(u64, u64, &mut Vec<u8>)) -> Result<Position, Shed> {
@@ -180,6 +198,7 @@ impl Log {
 
     fn write(&self, pending: &mut Pending, writer: &mut Writer) {
         let written = writer.write(&self.shared, &pending.group);
+        self.shared.alone.store(pending.group.first_seq == pending.group.last_seq, Relaxed);
         self.shared.settle(&pending.group, written);
         pending.group.clear();
     }

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -76,6 +77,7 @@ pub(crate) fn open(options: Options, disk: Disk) -> Result<(Log, Reader), Journa
         settled: Notify::new(),
         counters,
         retry: Retry::new(options.retry_ms),
+        alone: AtomicBool::new(false),
         _lock: locked,
     });
     let writer = resume(&shared, &options, &mut segments, tail, last_seq + 1)?;

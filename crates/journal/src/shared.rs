@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub settled: Notify,
     pub counters: Counters,
     pub retry: Retry,
+    /// The last group was of one frame. Only a guess is made by it.
+    pub alone: AtomicBool,
     /// Holds the directory for as long as any part of the journal lives.
     pub _lock: DirLock,
 }

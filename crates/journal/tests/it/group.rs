@@ -1,4 +1,7 @@
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use journal::{Class, PAYLOAD_BYTES_MAX, Position, Shed, Sync, WriteError};
@@ -26,6 +29,37 @@ fn requests_that_are_ready_together_share_one_write() {
     let stats = log.stats();
     assert_eq!((stats.frames, stats.groups), (32, 1));
     assert_eq!(read_all(&mut reader).len(), 32);
+}
+
+#[test]
+fn who_was_alone_writes_at_once_and_still_finds_company() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut reader) = open(dir.path());
+    for _ in 0..20 {
+        commit(&log, b"alone");
+    }
+    let position = log.append(Class::Open, |_, _, out| out.push(1)).unwrap();
+    let mut committed = pin!(log.committed(position));
+    let first = committed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(first, Poll::Ready(Ok(())), "nobody came before, so nobody is waited for");
+    assert_eq!(log.stats().groups, 21);
+
+    block_on(async {
+        let together = (0..32u8).map(|index| {
+            let position = log.append(Class::Open, |_, _, out| out.push(index)).unwrap();
+            log.committed(position)
+        });
+        let mut tasks = Vec::from_iter(together.map(Box::pin));
+        poll_fn(|context| {
+            tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+            if tasks.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    });
+    let stats = log.stats();
+    assert_eq!(stats.frames, 53);
+    assert!(stats.groups <= 23, "{} groups", stats.groups);
+    assert_eq!(read_all(&mut reader).len(), 53);
 }
 
 #[test]
