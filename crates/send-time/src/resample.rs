@@ -62,6 +62,18 @@ pub struct Ratio {
     pub interval: (f64, Option<f64>),
 }
 
+/// Fewer mails by their weight tell nothing.
+pub const EFFECTIVE_MIN: f64 = 50.0;
+/// Nor do fewer that came to something.
+pub const ACTS_MIN: f64 = 10.0;
+
+impl Mean {
+    /// Whether it rests on mails enough to be held against another.
+    pub fn tells(&self) -> bool {
+        self.mails_effective >= EFFECTIVE_MIN && self.acts >= ACTS_MIN
+    }
+}
+
 impl Ratio {
     /// Whether chance alone does not make it differ from 1.
     pub fn is_apart(&self) -> bool {
@@ -146,8 +158,11 @@ impl Drawn<'_> {
         Mean { mean: Some(mean), interval, mails, mails_effective, acts }
     }
 
-    /// One of the means over another; None where either is of no mail, or the other is 0.
+    /// One of the means over another; None where either [tells](Mean::tells) nothing: the bootstrap is too sure then.
     pub fn ratio(&self, column: usize, other: usize) -> Option<Ratio> {
+        if !self.mean(column).tells() || !self.mean(other).tells() {
+            return None;
+        }
         let of = |sums: &[[f64; 2]]| {
             let mean = |[came, all]: [f64; 2]| (all > 0.0).then(|| came / all);
             let (one, other) = (mean(sums[column])?, mean(sums[other])?);

@@ -120,7 +120,7 @@ fn judged(asked: &Asked, span: Span, all: &Workspace, collected: Collected<'_>) 
     let Judgement { as_sent, elsewhere, choices, usual } = judge(&recipients, SEED);
     let ways = [("when it was sent", as_sent), ("outside of the window", elsewhere)];
     let (mails, mails_drawn) = (mails(false), mails(true));
-    let opened = cells().map(|cell| f64::from(cell.opened)).sum();
+    let opened = cells().fold(0.0, |sum, cell| sum + f64::from(cell.opened));
     let judged_recipients = recipients.len();
     let drawn_only = (mails_drawn > 0).then(|| {
         recipients

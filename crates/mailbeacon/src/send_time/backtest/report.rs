@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use send_time::offpolicy::{Chosen, Usual};
-use send_time::resample::{Mean, Ratio};
+use send_time::resample::{ACTS_MIN, EFFECTIVE_MIN, Mean, Ratio};
 use serde::Serialize;
 
 use super::super::Why;
@@ -70,10 +70,6 @@ pub fn refused(all: &[(u64, Why)]) -> BTreeMap<&'static str, usize> {
     by_reason
 }
 
-/// Fewer mails by their weight, or fewer opens, tell nothing.
-const EFFECTIVE_MIN: f64 = 50.0;
-const OPENS_MIN: f64 = 10.0;
-
 impl Report {
     /// With what can be said of all this, and what can not.
     pub fn concluded(self) -> Report {
@@ -88,12 +84,12 @@ impl Report {
         let Some(tested) = self.ways.last().map(|way| way.chosen.mean).filter(|_| self.mails > 0) else {
             return "Nothing can be told: no mail was sent that could be judged.".to_owned();
         };
-        let Mean { mails, mails_effective, acts, .. } = tested;
-        if mails_effective < EFFECTIVE_MIN || acts < OPENS_MIN {
+        if !tested.tells() {
+            let Mean { mails, mails_effective, acts, .. } = tested;
             return format!(
                 "Too little to tell: {mails} mails happened to go out in a recommended window, which are as sure as \
                  {mails_effective:.0} of equal weight, and {acts} of them were opened within an hour. Expected are at \
-                 least {EFFECTIVE_MIN} and {OPENS_MIN}: hold out more, or let a share explore."
+                 least {EFFECTIVE_MIN} and {ACTS_MIN}: hold out more, or let a share explore."
             );
         }
         let mut said = Vec::new();
@@ -106,6 +102,10 @@ impl Report {
             } else {
                 format!("not to be told from those of {} ({least:.2} to {most} times)", quoted(name))
             });
+        }
+        if said.is_empty() {
+            return "There is nothing to hold the recommended windows against: no other mail is judged."
+                .to_owned();
         }
         format!("Opens within an hour in the recommended windows are {}.", said.join("; "))
     }
