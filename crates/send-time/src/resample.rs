@@ -216,7 +216,7 @@ mod tests {
             let mut means = Means::new(2, 300);
             for recipient in 0..300_u64 {
                 // Each opens all of four mails or none: as much as one mail tells.
-                let open = mix(mix(repeat) ^ recipient) % 5 == 0;
+                let open = mix(mix(repeat) ^ recipient).is_multiple_of(5);
                 let weighed =
                     Weighed { recipient, weight: 2.0, mails: 4, acts: if open { 4.0 } else { 0.0 } };
                 means.add(0, weighed);
