@@ -13,7 +13,7 @@ use crate::services::Servers;
 use crate::up::{Up, metric};
 
 /// What `new-key` printed: the key and the line.
-fn new_key(dir: &Path, workspace: &str) -> (String, String) {
+pub fn new_key(dir: &Path, workspace: &str) -> (String, String) {
     let said = says(dir, &["api", "new-key", "--workspace", workspace]);
     let printed: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     let [key, line] = printed[..] else { panic!("{said}") };
@@ -21,7 +21,7 @@ fn new_key(dir: &Path, workspace: &str) -> (String, String) {
     (key.to_owned(), format!("{line}\n"))
 }
 
-fn post(api: &str, key: &str, path: &str, body: &str) -> (u16, Value) {
+pub fn post(api: &str, key: &str, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(api.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     let length = body.len();

@@ -9,6 +9,7 @@ mod browser;
 mod campaign;
 mod cli;
 mod deploy;
+mod every_country;
 mod http;
 mod import;
 mod law;
