@@ -136,7 +136,7 @@ fn add(bytes: &mut [u8], block: u128) {
 
 /// Doubles in the field of 2^128 elements, in the same time for all of them.
 fn double(block: u128) -> u128 {
-    block << 1 ^ (block >> 127) * 0x87
+    (block << 1) ^ ((block >> 127) * 0x87)
 }
 
 #[cfg(test)]
