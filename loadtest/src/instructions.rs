@@ -36,7 +36,7 @@ Examples:
   # after a change that is worth its price, or that made something cheaper
   target/release/loadtest instructions --write
   # where they go: every run leaves a profile
-  target/release/loadtest instructions --only edge --keep && callgrind_annotate DIR/edge-pixels-0.callgrind";
+  target/release/loadtest instructions --only edge --keep && callgrind_annotate DIR/edge-pixels-0.callgrind-*";
 
 /// By how much a figure may grow, in percent: several times what lies between two runs.
 const GROWTH_MAX_PERCENT: f64 = 3.0;

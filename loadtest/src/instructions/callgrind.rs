@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::compare::bench::{Bench, Running};
 
@@ -12,6 +12,9 @@ use crate::compare::bench::{Bench, Running};
 pub const UP_WAIT: Duration = Duration::from_secs(120);
 /// For it to finish what it has taken, and for the profile.
 const END_WAIT: Duration = Duration::from_secs(120);
+
+/// valgrind's own bound on threads.
+const THREADS_MAX: u32 = 500;
 
 /// A program whose instructions are counted.
 pub struct Observed {
@@ -28,7 +31,8 @@ impl Observed {
         let valgrind = crate::compare::bench::find("valgrind").context("needed to count instructions")?;
         let valgrind = valgrind.to_string_lossy();
         // Without fair scheduling a thread that spins on a queue can keep the others from running for seconds.
-        let line = [&*valgrind, "--tool=callgrind", "--fair-sched=try", &out, &program];
+        let line =
+            [&*valgrind, "--tool=callgrind", "--separate-threads=yes", "--fair-sched=try", &out, &program];
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
         let line: Vec<&str> = line.into_iter().chain(settings).chain([command]).collect();
         Ok(Observed { running: bench.peer(name, &line)?, profile })
@@ -44,10 +48,23 @@ impl Observed {
         Ok(self.running.program().check()?)
     }
 
-    /// Ends it cleanly, and returns how many instructions all its threads have run from its start to its end.
+    /// Ends it cleanly, and returns how many instructions its threads have run from its start to its end. Those of the
+    /// main thread are left out: it starts the others and waits, and before that a clock is calibrated, which runs for a
+    /// time and not for a number of instructions.
     pub fn end(self) -> anyhow::Result<u64> {
         self.running.program().stop(END_WAIT)?;
-        total(&self.profile)
+        let mut threads = 0;
+        let mut sum = 0;
+        for thread in 2..=THREADS_MAX {
+            let profile = format!("{}-{thread:02}", self.profile.display());
+            let profile = Path::new(&profile);
+            if profile.exists() {
+                sum += total(profile)?;
+                threads += 1;
+            }
+        }
+        ensure!(threads > 0, "callgrind left no profile at {}-02", self.profile.display());
+        Ok(sum)
     }
 }
 

@@ -19,13 +19,12 @@ use crate::compare::bench::{Bench, PARTITIONS, until};
 use crate::crowd::Crowd;
 
 /// Rows of every batch.
-const BATCH_ROWS: usize = 5_000;
-/// Batches of each partition in the shorter run.
-const BASE: usize = 1;
-/// Batches of each partition in the longer one.
-const LONGER: usize = 4;
-/// Longer than any run, so that only rows end a batch.
-const LINGER_MS: u64 = 60_000;
+const BATCH_ROWS: usize = 2_000;
+/// Batches of each partition that the longer run has more.
+const MORE: usize = 5;
+/// Longer than a batch of each partition takes to fill, so that only rows end one. The first message of each partition
+/// waits for it.
+const LINGER_MS: u64 = 10_000;
 /// For a run to be in the table.
 const STORED_WAIT: Duration = Duration::from_secs(180);
 
@@ -56,12 +55,13 @@ pub fn count(bench: &Bench, clickhouse: &ClickHouse, round: u32) -> anyhow::Resu
     let run = |name: &str, batches| {
         observe(bench, clickhouse, &crowd, &format!("consumer_{name}_{round}"), batches)
     };
-    let (shorter, longer) = (run("base", BASE)?, run("longer", LONGER)?);
-    let more = (LONGER - BASE) * BATCH_ROWS * PARTITIONS as usize;
+    let (shorter, longer) = (run("base", 0)?, run("longer", MORE)?);
+    let more = MORE * BATCH_ROWS * PARTITIONS as usize;
     Ok(Count::between("event", shorter, longer, more as u64))
 }
 
-/// All instructions of a consumer that takes so many batches of each partition.
+/// All instructions of a consumer that takes a message and then so many batches of each partition. Of an edge that it
+/// does not know it looks for every event in ClickHouse, until one was not there: that is what the message is for.
 fn observe(
     bench: &Bench,
     clickhouse: &ClickHouse,
@@ -70,7 +70,6 @@ fn observe(
     batches: usize,
 ) -> anyhow::Result<u64> {
     bench.create_topic(name)?;
-    let events = feed::produce(bench, crowd, name, batches * BATCH_ROWS / PER_MESSAGE)?;
     let files = local::geo::dbip_city(&Cache::default_dir()?)?;
     let files: Vec<String> = files.iter().map(|file| format!("{:?}", file.to_string_lossy())).collect();
     let database =
@@ -87,13 +86,18 @@ fn observe(
     ];
     let consumer = Observed::start(bench, name, "consume", &[&database[..], &settings].concat())?;
     consumer.line("consumer is up")?;
-    until("all rows in the table", STORED_WAIT, || {
-        consumer.check()?;
-        let rows = clickhouse.ask(&format!("SELECT count() FROM {name}.events"))?;
-        let rows: u64 = rows.parse().with_context(|| format!("ClickHouse counts {rows:?}"))?;
-        ensure!(rows <= events, "{rows} rows for {events} events");
-        Ok(if rows == events { Ok(()) } else { Err(format!("{rows} of {events}")) })
-    })?;
+    let mut next = 1;
+    for messages in [1, batches * BATCH_ROWS / PER_MESSAGE] {
+        next = feed::produce(bench, crowd, name, next, messages)?;
+        let events = next - 1;
+        until("all rows in the table", STORED_WAIT, || {
+            consumer.check()?;
+            let rows = clickhouse.ask(&format!("SELECT count() FROM {name}.events"))?;
+            let rows: u64 = rows.parse().with_context(|| format!("ClickHouse counts {rows:?}"))?;
+            ensure!(rows <= events, "{rows} rows for {events} events");
+            Ok(if rows == events { Ok(()) } else { Err(format!("{rows} of {events}")) })
+        })?;
+    }
     let instructions = consumer.end()?;
     clickhouse.ask(&format!("DROP DATABASE {name} SYNC"))?;
     Ok(instructions)

@@ -23,13 +23,20 @@ const RECIPIENTS: u64 = 10_000;
 const SENT_BEFORE_MS: i64 = 3_600_000;
 const DELIVERY_WAIT: Duration = Duration::from_secs(20);
 
-/// Puts `messages` into every partition of a topic, and returns how many events that is.
-pub fn produce(bench: &Bench, crowd: &Crowd, topic: &str, messages: usize) -> anyhow::Result<u64> {
+/// Puts `messages` into every partition of a topic. The first event has the number `first`, the next feed's first one
+/// is returned.
+pub fn produce(
+    bench: &Bench,
+    crowd: &Crowd,
+    topic: &str,
+    first: u64,
+    messages: usize,
+) -> anyhow::Result<u64> {
     let now_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis() as i64;
     let mix: Mix = "open=80,click=15,download=5".parse()?;
     let producer = Producer::new(&bench.topic_config(topic))?;
-    let (mut seq, mut delivered, mut failed) = (0, 0, None);
+    let (mut seq, mut delivered, mut failed) = (first, 0, None);
     let (mut encoded, mut batch) = (Vec::new(), Vec::new());
     for partition in (0..PARTITIONS).cycle().take(messages * PARTITIONS as usize) {
         batch.clear();
@@ -71,7 +78,7 @@ fn one(crowd: &Crowd, mix: &Mix, partition: u32, index: u64, now_ms: i64, out: &
             Kind::Open => 0,
             _ => 1 + (draw(SEED, For::Link, index) % u64::from(LINKS)) as u32,
         },
-        region: if recipient % 3 == 0 { Region::Eu } else { Region::Other },
+        region: if recipient.is_multiple_of(3) { Region::Eu } else { Region::Other },
         head: false,
         spoiled: None,
     };
@@ -79,7 +86,7 @@ fn one(crowd: &Crowd, mix: &Mix, partition: u32, index: u64, now_ms: i64, out: &
     let event = Event {
         recipient: hit.recipient,
         edge_id: EDGE_ID,
-        seq: index + 1,
+        seq: index,
         kind,
         // Some thousands a second.
         received_at_ms: now_ms + (index / 10) as i64,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::compare::bench::Bench;
 
 /// For whoever reads the file.
-const HOW: &str = "user-space instructions of our release build under callgrind, all threads; two run lengths \
-                   subtracted; written by `loadtest instructions --write`, where --help says more";
+const HOW: &str = "user-space instructions of our release build under callgrind, all threads but the main one; two run \
+                   lengths subtracted; written by `loadtest instructions --write`, where --help says more";
 
 /// Figures, and what they were counted with. Other tools give other figures: then they are recorded anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
