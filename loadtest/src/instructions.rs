@@ -27,7 +27,7 @@ use crate::compare::bench::Bench;
 pub const EXAMPLES: &str = "\
 Exit status:
   0  counted, and with --check nothing has grown
-  1  something has grown by more than 3 %, or could not be counted
+  1  something has grown by more than 3 % and what is chance, or could not be counted
   2  the command line is wrong
 
 Examples:
@@ -38,7 +38,7 @@ Examples:
   # where they go: every run leaves a profile
   target/release/loadtest instructions --only edge --keep && callgrind_annotate DIR/edge-pixels-0.callgrind-*";
 
-/// By how much a figure may grow, in percent: several times what lies between two runs.
+/// By how much a figure may grow, in percent, beyond what lay between the rounds of the record.
 const GROWTH_MAX_PERCENT: f64 = 3.0;
 /// Rounds of which a record is made, so that it says how far they lie apart.
 const ROUNDS_WRITTEN: u32 = 3;
@@ -104,7 +104,7 @@ pub fn run(options: &InstructionsOptions) -> anyhow::Result<ExitCode> {
     let Some(recorded) = recorded else { return Ok(ExitCode::SUCCESS) };
     let compared = recorded.compare(&counted)?;
     print!("{}", Compared(&compared));
-    Ok(match compared.iter().any(|change| change.percent > GROWTH_MAX_PERCENT) {
+    Ok(match compared.iter().any(has_grown) {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
@@ -159,14 +159,19 @@ fn folder(options: &InstructionsOptions) -> anyhow::Result<PathBuf> {
     dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
 }
 
+fn has_grown(change: &record::Change) -> bool {
+    change.percent > GROWTH_MAX_PERCENT + change.spread_percent
+}
+
 /// What became of each figure, for the reader.
 struct Compared<'a>(&'a [record::Change]);
 
 impl Display for Compared<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for record::Change { name, before, now, percent } in self.0 {
+        for change in self.0 {
+            let record::Change { name, before, now, percent, .. } = change;
             let verdict = match *percent {
-                percent if percent > GROWTH_MAX_PERCENT => "has grown too much",
+                _ if has_grown(change) => "has grown too much",
                 percent if percent < -GROWTH_MAX_PERCENT => "is cheaper: record it with --write",
                 _ => "as recorded",
             };

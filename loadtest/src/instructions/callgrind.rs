@@ -51,15 +51,19 @@ impl Observed {
     /// Ends it cleanly, and returns how many instructions its threads have run from its start to its end. Those of the
     /// main thread are left out: it starts the others and waits, and before that a clock is calibrated, which runs for a
     /// time and not for a number of instructions.
-    pub fn end(self) -> anyhow::Result<u64> {
+    ///
+    /// With `only`, those threads alone that have run this function.
+    pub fn end(self, only: Option<&str>) -> anyhow::Result<u64> {
         self.running.program().stop(END_WAIT)?;
         let mut threads = 0;
         let mut sum = 0;
         for thread in 2..=THREADS_MAX {
             let profile = format!("{}-{thread:02}", self.profile.display());
             let profile = Path::new(&profile);
-            if profile.exists() {
-                sum += total(profile)?;
+            if profile.exists()
+                && let Some(total) = total(profile, only)?
+            {
+                sum += total;
                 threads += 1;
             }
         }
@@ -68,11 +72,14 @@ impl Observed {
     }
 }
 
-/// The total in a profile.
-fn total(profile: &Path) -> anyhow::Result<u64> {
+/// The total in a profile, if the function is in it.
+fn total(profile: &Path, only: Option<&str>) -> anyhow::Result<Option<u64>> {
     let text =
         fs::read_to_string(profile).with_context(|| format!("failed to read {}", profile.display()))?;
-    parse(&text).with_context(|| format!("{} has no total", profile.display()))
+    if only.is_some_and(|only| !text.contains(only)) {
+        return Ok(None);
+    }
+    parse(&text).with_context(|| format!("{} has no total", profile.display())).map(Some)
 }
 
 fn parse(profile: &str) -> Option<u64> {

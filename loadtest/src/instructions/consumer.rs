@@ -98,7 +98,7 @@ fn observe(
             Ok(if rows == events { Ok(()) } else { Err(format!("{rows} of {events}")) })
         })?;
     }
-    let instructions = consumer.end()?;
+    let instructions = consumer.end(None)?;
     clickhouse.ask(&format!("DROP DATABASE {name} SYNC"))?;
     Ok(instructions)
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::compare::bench::Bench;
 
 /// For whoever reads the file.
-const HOW: &str = "user-space instructions of our release build under callgrind, all threads but the main one; two run \
-                   lengths subtracted; written by `loadtest instructions --write`, where --help says more";
+const HOW: &str = "user-space instructions of our release build under callgrind, two run lengths subtracted; pixel and \
+                   redirect: the thread that answers; event: all threads but the main one; written by `loadtest instructions --write`, where --help says more";
 
 /// Figures, and what they were counted with. Other tools give other figures: then they are recorded anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct Change {
     pub now: u64,
     /// By how much it has grown.
     pub percent: f64,
+    /// What lay between the recorded rounds, in percent: so much may be chance.
+    pub spread_percent: f64,
 }
 
 impl Count {
@@ -125,7 +127,8 @@ impl Record {
         let change = |(name, now): (&String, &Counted)| {
             let before = self.instructions.get(name).with_context(|| format!("{name} is not recorded"))?;
             let percent = 100.0 * (now.median as f64 / before.median as f64 - 1.0);
-            Ok(Change { name: name.clone(), before: before.median, now: now.median, percent })
+            let (name, spread_percent) = (name.clone(), before.spread_percent);
+            Ok(Change { name, before: before.median, now: now.median, percent, spread_percent })
         };
         now.instructions.iter().map(change).collect()
     }
