@@ -6,6 +6,9 @@
 -- It is an order, no aggregate: what a first act is, who is known for prefetched mail, and which verdict stands is told
 -- only by all events together, so that is asked for when it is read. Equal rows are one. Where an event is a sign of
 -- the EU, the EEA or the UK, no hour of it is kept here.
+--
+-- Partitions are years: each part costs a look-up of one recipient a millisecond or two, and a year of months had five
+-- times as many parts. Since a year cannot be dropped month by month, what is too old is cut out once a month.
 CREATE TABLE IF NOT EXISTS recipient_events{local}
 (
     workspace UInt32 COMMENT 'Workspace' CODEC(ZSTD(1)),
@@ -29,19 +32,20 @@ CREATE TABLE IF NOT EXISTS recipient_events{local}
     INDEX by_offset k_off TYPE minmax GRANULARITY 1
 )
 ENGINE = {AggregatingMergeTree}
-PARTITION BY toYYYYMM(received_at)
+PARTITION BY toYear(received_at)
 ORDER BY (workspace, recipient, received_at, edge_id, seq)
-TTL toDateTime(received_at) + INTERVAL 25 MONTH
+TTL toDateTime(received_at) + INTERVAL 24 MONTH
 SETTINGS index_granularity = 2048,
+    merge_with_ttl_timeout = 2592000,
     non_replicated_deduplication_window = 10000,
     replicated_deduplication_window = 10000,
     replicated_deduplication_window_seconds = 604800
-COMMENT 'Events whose recipient may be known, in the order of recipients. Kept for 25 months.';
+COMMENT 'Events whose recipient may be known, in the order of recipients. Kept for 24 to 25 months.';
 
 -- cluster only
 CREATE TABLE IF NOT EXISTS recipient_events AS recipient_events_local
 ENGINE = Distributed({cluster}, currentDatabase(), recipient_events_local)
-COMMENT 'Events whose recipient may be known, in the order of recipients, of all shards. Kept for 25 months.';
+COMMENT 'Events whose recipient may be known, in the order of recipients, of all shards. Kept for 24 to 25 months.';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS recipient_events_fill{local} TO recipient_events{local}
 AS WITH

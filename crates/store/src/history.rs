@@ -76,7 +76,8 @@ impl Store {
              if(c.version > 0, c.confidence, e.confidence) AS confidence FROM own AS e GLOBAL LEFT JOIN \
              (SELECT message, edge_id, seq, max(r.version) AS version, argMax(r.verdict, r.version) AS verdict, \
              argMax(r.confidence, r.version) AS confidence FROM corrections AS r \
-             WHERE workspace = {workspace} AND message GLOBAL IN (SELECT message FROM own) \
+             WHERE workspace = {workspace} AND message GLOBAL IN \
+             (SELECT message FROM recipient_events WHERE workspace = {workspace} AND recipient = {recipient}) \
              GROUP BY message, edge_id, seq) AS c \
              ON c.message = e.message AND c.edge_id = e.edge_id AND c.seq = e.seq) \
              ORDER BY received_at, edge_id, seq"

@@ -43,8 +43,8 @@ pub(crate) struct View {
     name: String,
     target: String,
     select: String,
-    /// Whether the target has partitions: those of the events' months. One that has none says the month in a column.
-    is_partitioned: bool,
+    /// How the target is partitioned, in SQL: by the events' months or years, or not at all.
+    partitions: String,
 }
 
 impl Store {
@@ -77,9 +77,13 @@ impl Store {
     /// as much: it was written after it.
     async fn has(&self, server: &Server, view: &View, range: &Range<'_>) -> Result<bool, StoreError> {
         let Range { source, part, from, month, .. } = range;
-        let in_month = match view.is_partitioned {
-            true => format!("_partition_id = '{month}'"),
-            false => format!("month = {month}"),
+        let in_month = match view.partitions.as_str() {
+            // Its rows say the month.
+            "" => format!("month = {month}"),
+            "toYear(received_at)" => {
+                format!("_partition_id = '{}' AND toYYYYMM(received_at) = {month}", month / 100)
+            }
+            _ => format!("_partition_id = '{month}'"),
         };
         let rows = format!(
             "{} WHERE {in_month} AND k_topic = {{source:String}} AND k_part = {part} AND k_off >= {from}",
@@ -201,18 +205,19 @@ impl Server {
     /// The materialized views of the database, asked once: a migration that adds one is followed by a restart.
     async fn views(&self, timeout_ms: u64) -> Result<&[View], StoreError> {
         let ask = async {
-            let sql = "SELECT name, target_table, as_select, target_table IN \
-                 (SELECT name FROM system.tables WHERE database = currentDatabase() AND partition_key != '') \
-                 FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name FORMAT JSONCompactEachRow";
+            let sql = "SELECT v.name, v.target_table, v.as_select, t.partition_key FROM system.tables AS v \
+                 LEFT JOIN system.tables AS t ON t.database = v.database AND t.name = v.target_table \
+                 WHERE v.database = currentDatabase() AND v.engine = 'MaterializedView' ORDER BY v.name \
+                 FORMAT JSONCompactEachRow";
             let text = self.text(sql, &[], timeout_ms).await?;
             let view = |line: &str| {
-                let (name, target, select, partitioned): (_, _, _, u8) = serde_json::from_str(line).ok()?;
-                Some(View { name, target, select, is_partitioned: partitioned == 1 })
+                let (name, target, select, partitions) = serde_json::from_str(line).ok()?;
+                Some(View { name, target, select, partitions })
             };
             text.lines().map(view).collect::<Option<Vec<View>>>().ok_or_else(|| StoreError::Answer {
                 server: self.name.clone(),
                 query: "materialized views",
-                expected: "three texts and a number a line",
+                expected: "four texts a line",
             })
         };
         self.views.get_or_try_init(|| ask).await.map(Vec::as_slice)
