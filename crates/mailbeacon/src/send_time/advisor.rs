@@ -44,9 +44,10 @@ impl Advisor {
         options: &Options,
     ) -> anyhow::Result<Result<Answer, Why>> {
         let at_ms = jiff::Timestamp::now().as_millisecond();
-        let (events, barred) = tokio::try_join!(
+        let (events, barred, known_events) = tokio::try_join!(
             self.store.history(workspace, recipient),
-            self.store.barred(workspace, Some(recipient))
+            self.store.barred(workspace, Some(recipient)),
+            self.store.known_events(workspace)
         )
         .context("failed to read what the recipient was sent and did")?;
         if let Some(why) = why_not(recipient, &events, &barred, at_ms) {
@@ -58,7 +59,7 @@ impl Advisor {
         let time_zone = home.time_zone.as_deref().unwrap_or_default();
         let free = free_mail(&self.keys.load(), workspace);
         let domain = if free.contains(&home.domain) { 0 } else { home.domain };
-        let learned = self.learned(workspace, at_ms, Near { time_zone, domain }).await?;
+        let learned = self.learned(workspace, at_ms, known_events, Near { time_zone, domain }).await?;
         let person = if learned.sends_are_told { Some(home.clone()) } else { person(false) };
         let counts = person.map_or_else(Counts::default, |person| person.counts);
         let own = Own { counts: &counts, machines: home.machines, region: Region::Allowed };
@@ -79,25 +80,38 @@ impl Advisor {
         keep_explorations(&self.store, workspace, wish, plans).await
     }
 
-    async fn learned(&self, workspace: u32, at_ms: i64, near: Near<'_>) -> anyhow::Result<Learned> {
-        if let Some(kept) = self.kept(workspace, at_ms, near).await? {
+    async fn learned(
+        &self,
+        workspace: u32,
+        at_ms: i64,
+        known_events: u64,
+        near: Near<'_>,
+    ) -> anyhow::Result<Learned> {
+        if let Some(kept) = self.kept(workspace, at_ms, known_events, near).await? {
             return Ok(kept);
         }
         let _alone = self.learning.lock().await;
-        if let Some(kept) = self.kept(workspace, at_ms, near).await? {
+        if let Some(kept) = self.kept(workspace, at_ms, known_events, near).await? {
             return Ok(kept);
         }
         Ok(refresh(&self.store, &self.keys.load(), workspace, at_ms, |_| {}).await?.learned())
     }
 
     /// What is kept, unless it is too old, or of a workspace that has grown by half.
-    async fn kept(&self, workspace: u32, at_ms: i64, near: Near<'_>) -> anyhow::Result<Option<Learned>> {
-        let (kept, events) =
-            tokio::try_join!(self.store.habits(workspace, near), self.store.known_events(workspace))
-                .context("failed to read what was learned of others")?;
+    async fn kept(
+        &self,
+        workspace: u32,
+        at_ms: i64,
+        known_events: u64,
+        near: Near<'_>,
+    ) -> anyhow::Result<Option<Learned>> {
+        let kept =
+            self.store.habits(workspace, near).await.context("failed to read what was learned of others")?;
         let Some((learned_at_ms, rows)) = kept else { return Ok(None) };
         let serves = |learned: &Learned| {
-            at_ms - learned_at_ms < SERVES_MS && events > SMALL_EVENTS && events / 3 * 2 <= learned.events
+            at_ms - learned_at_ms < SERVES_MS
+                && known_events > SMALL_EVENTS
+                && known_events / 3 * 2 <= learned.events
         };
         Ok(learned(&rows).filter(serves))
     }

@@ -10,8 +10,10 @@ use crate::api::{new_key, post};
 use crate::program::{BOUND, says, until};
 use crate::up::Up;
 
+/// Whether the sign of a mail, by its number, is the country's.
+type OfMail = fn(usize) -> bool;
 /// Of a recipient: where the country's sign comes among signs of the United States.
-const ORDERS: [(&str, fn(usize) -> bool); 4] = [
+const ORDERS: [(&str, OfMail); 4] = [
     ("only", |_| true),
     ("first", |mail| mail == 0),
     ("middle", |mail| mail == 2),
