@@ -42,7 +42,10 @@ pub struct Batch {
     /// What its first message was enriched from, and so all of it.
     tables: Option<Arc<Tables>>,
     ids: Vec<EventId>,
+    /// Of what is not encoded yet or set aside.
     bytes: usize,
+    /// Of the rows.
+    encoded_bytes: usize,
 }
 
 /// What became of a batch's events.
@@ -151,6 +154,7 @@ impl Batch {
             tried,
             ids: Vec::new(),
             bytes: 0,
+            encoded_bytes: 0,
         }
     }
 
@@ -267,13 +271,17 @@ impl Batch {
         let month = store::month(event.received_at_ms);
         let block = self.blocks.entry(month).or_insert_with(|| Block::new(month));
         block.push(&row);
-        self.bytes += ROW_BYTES
-            + corrects.len() * size_of::<store::Correction>()
-            + event.user_agent.len()
-            + event.target.len()
-            + event.referer.len()
-            + event.accept_language.len()
-            + event.host.len();
+        if block.rows().is_multiple_of(ROWS_PER_LOOK) {
+            self.encoded_bytes = self.blocks.values().map(Block::bytes).sum();
+        } else {
+            self.encoded_bytes += ROW_BYTES
+                + corrects.len() * size_of::<store::Correction>()
+                + event.user_agent.len()
+                + event.target.len()
+                + event.referer.len()
+                + event.accept_language.len()
+                + event.host.len();
+        }
     }
 
     /// Newer tables may have come since it began, and other batches may read them.
@@ -328,9 +336,10 @@ impl Batch {
         self.rows() + self.held.len() + self.dead.len()
     }
 
-    /// Bytes in memory, near enough to hold a bound: asking every column at every row costs more than it tells.
+    /// Bytes in memory, near enough to hold a bound: asking every column at every row costs more than it tells, so
+    /// that is done now and then.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.ids.len() * size_of::<EventId>()
+        self.bytes + self.encoded_bytes + self.ids.len() * size_of::<EventId>()
     }
 
     /// Whether it has taken nothing.
@@ -339,8 +348,11 @@ impl Batch {
     }
 }
 
-/// What a row takes beside its longest texts: the fixed columns, and the bounded texts that enrichment adds.
+/// What a row takes at most beside its longest texts: the fixed columns, and the bounded texts that enrichment adds.
 const ROW_BYTES: usize = 400;
+/// After so many rows of a month the columns are asked again what they really hold. A guess alone is twice that, and so
+/// are the inserts.
+const ROWS_PER_LOOK: usize = 64;
 
 /// 1970 to 2100: the store's times end in 2106, and the time to live of a row has to fit before that.
 const RECEIVED_AT_MS: Range<i64> = 0..4_102_444_800_000;

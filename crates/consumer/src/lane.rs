@@ -48,6 +48,8 @@ pub struct Lane {
     pub trouble: Option<String>,
     /// What a batch may have.
     pub bound: Bound,
+    /// Others are being written: what it has goes on growing until it is its turn.
+    pub waits: bool,
     /// The time that the last call told.
     now: Instant,
     flight: Option<Flight>,
@@ -118,6 +120,7 @@ impl Lane {
             retry_at: now,
             trouble: None,
             bound,
+            waits: false,
             now,
             flight: None,
             busy: false,
@@ -172,12 +175,31 @@ impl Lane {
         }
     }
 
-    /// Seals the batch when it is full or old enough, or at once in a hurry.
+    /// Seals the batch when it is full, or old enough and may be written now, or at once in a hurry. One that would
+    /// have to wait takes more instead: an insert costs ClickHouse as much as some thousands of rows.
     pub fn seal_when_due(&mut self, now: Instant, linger: Duration, hurry: bool) {
-        let due = hurry || self.batch_is_full() || now.duration_since(self.batch.since) >= linger;
-        if due && !self.batch.is_empty() && self.rerun_ahead().is_none() {
+        let old = now.duration_since(self.batch.since) >= linger && !self.waits && self.flight.is_none();
+        if (hurry || old || self.batch_is_full()) && !self.batch.is_empty() && self.rerun_ahead().is_none() {
             self.seal();
         }
+    }
+
+    /// Since when it has something that could be written if it were its turn.
+    pub fn due_since(&self, now: Instant, linger: Duration, hurry: bool) -> Option<Instant> {
+        if self.flight.is_some() || self.halted || self.retry_at > now {
+            return None;
+        }
+        if let Some(ready) = &self.ready {
+            return Some(ready.since);
+        }
+        let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
+        let due = hurry || self.batch_is_full() || now.duration_since(self.batch.since) >= linger;
+        (open && due).then_some(self.batch.since)
+    }
+
+    /// Whether a batch of it is on its way and nothing holds it up.
+    pub fn is_at_work(&self, now: Instant) -> bool {
+        self.flight.is_some() && !self.halted && (self.busy || self.retry_at <= now)
     }
 
     /// What has to be done now, if anything. Until [`Lane::done`] is told of it, nothing else.
@@ -195,7 +217,7 @@ impl Lane {
         if self.flight.is_none() && !self.past.is_known && self.past.waits() {
             return Some(Task::Recall(self.batch.from));
         }
-        if self.flight.is_none() {
+        if self.flight.is_none() && !self.waits {
             self.flight = self.ready.take().map(Flight::Unread);
         }
         match self.flight.as_mut() {

@@ -44,6 +44,10 @@ const RELEASE_WAIT: Duration = Duration::from_secs(5);
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 /// How long an error of the source keeps the consumer unready: it is reported now and then, not with every poll.
 const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
+/// Batches that are on their way to a shard at a time. An insert costs ClickHouse as much as some thousands of rows, so
+/// what has to wait for others had better wait in a batch that still grows.
+const WRITES_MAX: usize = 3;
+
 /// Runs until `shutdown` (then finishes what it has taken, within `drain_ms`) or until the source fails for good.
 /// Blocks the calling thread; reads and writes of the store run on `runtime`. The part `consumer` of `health` is
 /// unready while a partition stands still.
@@ -179,6 +183,7 @@ impl Pipeline {
         let bound = self.bound();
         let linger = Duration::from_millis(self.config.linger_ms);
         let stop = hurry && !source.drains();
+        self.take_turns(now, linger, hurry);
         for lane in self.lanes.values_mut() {
             lane.bound = bound;
             lane.seal_when_due(now, linger, hurry);
@@ -193,6 +198,29 @@ impl Pipeline {
                 // What failed just now may have taken seconds: the source is polled before another part is tried.
                 break;
             }
+        }
+    }
+
+    /// Says which parts may begin to write: those that have waited longest.
+    fn take_turns(&mut self, now: Instant, linger: Duration, hurry: bool) {
+        let shards = self.aside.store.shards();
+        let shard = |lane: &Lane| lane.batch.part.number as usize % shards;
+        let mut free = vec![WRITES_MAX; shards];
+        let mut due = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lane.waits = true;
+            if lane.is_at_work(now) {
+                let free = &mut free[shard(lane)];
+                *free = free.saturating_sub(1);
+            } else if let Some(since) = lane.due_since(now, linger, hurry) {
+                due.push((since, lane));
+            }
+        }
+        due.sort_by_key(|(since, _)| *since);
+        for (_, lane) in due {
+            let free = &mut free[shard(lane)];
+            lane.waits = *free == 0;
+            *free = free.saturating_sub(1);
         }
     }
 
