@@ -96,6 +96,8 @@ pub fn start(options: EngineOptions) -> Result<Engine, LocalError> {
             Err(LocalError::Ended { tail, .. }) if tries < START_TRIES_MAX && tail.contains(LOCKED) => {
                 std::thread::park_timeout(AGAIN_WAIT);
             }
+            // Now and then the library crashes where it would have said what is wrong.
+            Err(LocalError::Ended { status, .. }) if tries < START_TRIES_MAX && status.code().is_none() => {}
             Err(error) => return Err(error),
         }
     }
