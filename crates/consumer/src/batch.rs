@@ -9,7 +9,7 @@ use bytes::Bytes;
 use enrich::visits::{self, Visit, Visits};
 use enrich::{Enricher, Tables};
 use event::{Batch as Frames, Event, Kind};
-use store::{Block, PastVisit};
+use store::{Block, KnownId, PastVisit};
 
 use crate::row::{self, row};
 use crate::source::{DeadLetter, Part, Payload};
@@ -42,6 +42,8 @@ pub struct Batch {
     /// What its first message was enriched from, and so all of it.
     tables: Option<Arc<Tables>>,
     ids: Vec<EventId>,
+    /// What is known of the held events so far.
+    look: Look,
     /// Of what is not encoded yet or set aside.
     bytes: usize,
     /// Of the rows.
@@ -62,10 +64,23 @@ pub struct Counts {
 /// (edge id, sequence).
 pub type EventId = (u64, u64);
 
+/// How far the held events have been looked for.
+#[derive(Debug, Default)]
+struct Look {
+    /// Those that are stored.
+    stored: HashSet<EventId>,
+    /// Some of each edge's rising events were looked for, and of these edges there were stored ones among them: so all
+    /// of theirs have to be.
+    doubted: Option<HashSet<u64>>,
+}
+
 /// An encoded event that may be stored already.
 pub struct Held {
     /// Its id.
     pub id: EventId,
+    /// Its sequence is above all before it, and it did not leave the journal before: it is held because its edge is
+    /// not known yet.
+    pub is_rising: bool,
     /// When it was received, Unix milliseconds.
     pub received_at_ms: i64,
     /// The offset of its message.
@@ -87,7 +102,8 @@ pub struct Single {
 /// time, or out of order: either way it is looked for in the store.
 ///
 /// What came before this owner took the part over is not known. So the events of an edge id are looked for, too, until
-/// one of them turns out not to be stored: from there on they are new.
+/// one of them turns out not to be stored: from there on they are new. In the first batch that is found out from some of
+/// them, since after a standstill it holds many and looking for one costs as much as storing it twice.
 ///
 /// And the part's latest visits, by which others are judged.
 #[derive(Debug, Default)]
@@ -117,14 +133,15 @@ impl Seen {
         }
     }
 
-    fn is_new(&mut self, (edge_id, seq): EventId) -> bool {
+    /// Whether it rises above all of its edge before it, and whether it is new for that.
+    fn rises(&mut self, (edge_id, seq): EventId) -> (bool, bool) {
         if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(&edge_id) {
             self.edges.clear();
         }
         let edge = self.edges.entry(edge_id).or_default();
-        let new = edge.is_known && seq > edge.last;
+        let rises = seq > edge.last;
         edge.last = seq.max(edge.last);
-        new
+        (rises, rises && edge.is_known)
     }
 
     fn was_not_stored(&mut self, edge_id: u64) {
@@ -153,6 +170,7 @@ impl Batch {
             tables: None,
             tried,
             ids: Vec::new(),
+            look: Look::default(),
             bytes: 0,
             encoded_bytes: 0,
         }
@@ -196,11 +214,12 @@ impl Batch {
         };
         let id = (event.edge_id, event.seq);
         if comes_again {
-            let new = seen.is_new(id);
+            let (rises, new) = seen.rises(id);
             if event.replay || !new {
                 self.bytes += bytes.len() + size_of::<Held>();
                 let (received_at_ms, bytes) = (event.received_at_ms, bytes.to_vec());
-                return self.held.push(Held { id, received_at_ms, offset, bytes });
+                let is_rising = rises && !event.replay;
+                return self.held.push(Held { id, is_rising, received_at_ms, offset, bytes });
             }
             self.ids.push(id);
         }
@@ -296,9 +315,40 @@ impl Batch {
         self.dead.push(DeadLetter { part: self.part.clone(), offset, reason, bytes: bytes.to_vec() });
     }
 
+    /// Which of the held events to look for now. Of the rising ones of each edge some first: what another owner stored
+    /// of them is what came first, or else an unbroken run.
+    pub fn questions(&self) -> Vec<KnownId> {
+        let mut rising: HashMap<u64, usize> = HashMap::new();
+        let mut is_asked = |held: &&Held| match &self.look.doubted {
+            Some(doubted) => held.is_rising && doubted.contains(&held.id.0),
+            None if !held.is_rising => true,
+            None => {
+                let before = rising.entry(held.id.0).or_default();
+                *before += 1;
+                *before <= FIRST_RISING || before.is_multiple_of(RISING_PER_LOOK)
+            }
+        };
+        let asked = self.held.iter().filter(|held| is_asked(held));
+        asked.map(|held| (held.id, held.received_at_ms)).collect()
+    }
+
+    /// Takes up which of these are stored. Returns whether there are more questions.
+    pub fn answered(&mut self, stored: HashSet<EventId>) -> bool {
+        self.look.stored.extend(stored);
+        if self.look.doubted.is_some() {
+            return false;
+        }
+        let doubted = |held: &&Held| held.is_rising && self.look.stored.contains(&held.id);
+        let doubted: HashSet<u64> = self.held.iter().filter(doubted).map(|held| held.id.0).collect();
+        let more = !doubted.is_empty();
+        self.look.doubted = Some(doubted);
+        more
+    }
+
     /// Settles what was held: an event that is neither stored nor in this batch becomes a row, any other is a
     /// duplicate.
-    pub fn settle(&mut self, enricher: &mut Enricher, seen: &mut Seen, stored: &HashSet<EventId>) {
+    pub fn settle(&mut self, enricher: &mut Enricher, seen: &mut Seen) {
+        let stored = std::mem::take(&mut self.look).stored;
         let mut known: HashSet<EventId> = self.ids.iter().copied().collect();
         for held in std::mem::take(&mut self.held) {
             if stored.contains(&held.id) || !known.insert(held.id) {
@@ -357,6 +407,11 @@ const ROWS_PER_LOOK: usize = 64;
 /// 1970 to 2100: the store's times end in 2106, and the time to live of a row has to fit before that.
 const RECEIVED_AT_MS: Range<i64> = 0..4_102_444_800_000;
 
+/// So many of an edge's rising events are looked for in any case...
+const FIRST_RISING: usize = 100;
+/// ...and then every one of so many.
+const RISING_PER_LOOK: usize = 300;
+
 /// What the reason of a dead letter begins with when it is a whole message and not one event.
 pub const BROKEN_BATCH: &str = "broken batch";
 
@@ -407,18 +462,55 @@ mod tests {
         Batch::new(Part { topic: Arc::from("t"), number: 3 }, 10, false)
     }
 
+    /// As the lane does, with a store that has these.
+    fn settle(batch: &mut Batch, enricher: &mut Enricher, seen: &mut Seen, stored: &[EventId]) -> usize {
+        let mut asked = 0;
+        loop {
+            let ids: HashSet<EventId> = batch.questions().iter().map(|(id, _)| *id).collect();
+            asked += ids.len();
+            if !batch.answered(stored.iter().filter(|id| ids.contains(id)).copied().collect()) {
+                batch.settle(enricher, seen);
+                return asked;
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_first_batch_is_looked_for_in_part_unless_some_of_it_is_stored() {
+        let events: Vec<Event<'_>> = (1..=3_000).map(|seq| event(1, seq)).collect();
+        let taken = |again: &[Event<'_>], stored: &[EventId]| {
+            let (mut enricher, mut seen, mut batch) = (enricher(), Seen::default(), batch());
+            batch.take(&mut enricher, &mut seen, 10, Payload::Batch(&message(&events)));
+            batch.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(again)));
+            let asked = settle(&mut batch, &mut enricher, &mut seen, stored);
+            (asked, batch.counts().stored, batch.counts().duplicate)
+        };
+        assert_eq!(taken(&[], &[]), (110, 3_000, 0));
+        let replayed = Event { replay: true, ..event(1, 4_000) };
+        assert_eq!(
+            taken(&[replayed], &[(1, 4_000)]),
+            (111, 3_000, 1),
+            "what comes again is always looked for"
+        );
+        assert_eq!(taken(&[event(1, 2_999)], &[(1, 2_999)]).2, 2, "and what does not rise");
+        let first: Vec<EventId> = (1..=50).map(|seq| (1, seq)).collect();
+        assert_eq!(taken(&[], &first), (3_110, 2_950, 50));
+        let run: Vec<EventId> = (1_001..=1_400).map(|seq| (1, seq)).collect();
+        assert_eq!(taken(&[], &run), (3_110, 2_600, 400));
+    }
+
     #[test]
     fn an_edge_is_new_only_after_one_of_its_events_was_not_stored() {
         let (mut enricher, mut seen) = (enricher(), Seen::default());
         let mut first = batch();
         first.take(&mut enricher, &mut seen, 10, Payload::Batch(&message(&[event(1, 5), event(1, 6)])));
         assert_eq!((first.rows(), first.held.len()), (0, 2), "they may be stored by the owner before");
-        first.settle(&mut enricher, &mut seen, &HashSet::from([(1, 5), (1, 6)]));
+        settle(&mut first, &mut enricher, &mut seen, &[(1, 5), (1, 6)]);
         assert_eq!(first.counts(), Counts { stored: 0, duplicate: 2, dead: 0 });
         let mut second = Batch::new(first.part.clone(), 11, false);
         second.take(&mut enricher, &mut seen, 11, Payload::Batch(&message(&[event(1, 7), event(1, 8)])));
         assert_eq!((second.rows(), second.held.len()), (0, 2), "and so may these");
-        second.settle(&mut enricher, &mut seen, &HashSet::from([(1, 7)]));
+        settle(&mut second, &mut enricher, &mut seen, &[(1, 7)]);
         assert_eq!(second.counts(), Counts { stored: 1, duplicate: 1, dead: 0 });
         let mut third = Batch::new(first.part.clone(), 12, false);
         let events = [event(1, 9), event(1, 6), event(2, 1), event(1, 10), event(2, 1)];
@@ -426,7 +518,7 @@ mod tests {
         let held: Vec<EventId> = third.held.iter().map(|held| held.id).collect();
         assert_eq!(third.rows(), 2);
         assert_eq!(held, [(1, 6), (2, 1), (2, 1)]);
-        third.settle(&mut enricher, &mut seen, &HashSet::from([(1, 6)]));
+        settle(&mut third, &mut enricher, &mut seen, &[(1, 6)]);
         assert_eq!(
             third.counts(),
             Counts { stored: 3, duplicate: 2, dead: 0 },
@@ -438,12 +530,12 @@ mod tests {
     fn more_edges_than_are_remembered_are_looked_for_again() {
         let mut seen = Seen::default();
         for edge in 0..EDGES_MAX as u64 {
-            assert!(!seen.is_new((edge, 5)));
+            assert!(!seen.rises((edge, 5)).1);
         }
         seen.was_not_stored(7);
-        assert!(seen.is_new((7, 6)));
-        assert!(!seen.is_new((EDGES_MAX as u64, 1)), "the one too many");
-        assert!(!seen.is_new((7, 7)), "all are forgotten, and so looked for");
+        assert!(seen.rises((7, 6)).1);
+        assert!(!seen.rises((EDGES_MAX as u64, 1)).1, "the one too many");
+        assert!(!seen.rises((7, 7)).1, "all are forgotten, and so looked for");
     }
 
     #[test]

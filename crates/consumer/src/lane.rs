@@ -235,8 +235,7 @@ impl Lane {
                 Some(Task::Keep)
             }
             Some(Flight::Unread(batch)) => {
-                let held = batch.held.iter().map(|held| (held.id, held.received_at_ms)).collect();
-                let first = self.committed.is_none();
+                let (held, first) = (batch.questions(), self.committed.is_none());
                 Some(Task::Ask(Question { from: batch.from, to: batch.to, held, first }))
             }
             Some(Flight::Trying { batch, open, .. }) => {
@@ -372,7 +371,11 @@ impl Lane {
                     .to_owned(),
             );
         }
-        batch.settle(enricher, &mut self.seen, &answer.stored);
+        if batch.answered(answer.stored) {
+            self.flight = Some(Flight::Unread(batch));
+            return self.went_well();
+        }
+        batch.settle(enricher, &mut self.seen);
         if !batch.singles.is_empty() {
             let mut months: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
             for (row, single) in batch.singles.iter().enumerate() {

@@ -98,6 +98,32 @@ fn a_full_batch_waits_behind_one_that_waits_and_then_the_part_is_full() {
 }
 
 #[test]
+fn an_old_batch_grows_until_it_is_its_turn_and_a_full_one_is_cut() {
+    let mut world = World::new(None, None, 3);
+    let linger = Duration::from_secs(1);
+    world.take(0);
+    let (young, old) = (world.0.batch.since, world.0.batch.since + linger);
+    assert_eq!(
+        (world.0.due_since(young, linger, false), world.0.due_since(young, linger, true)),
+        (None, Some(young))
+    );
+    assert_eq!(world.0.due_since(old, linger, false), Some(young));
+    world.0.waits = true;
+    world.0.seal_when_due(old, linger, false);
+    assert_eq!((world.ready(), world.filling()), (None, (0, 1, 1)), "others are being written");
+    world.take(1).take(2);
+    assert_eq!((world.ready(), world.filling()), (Some((0, 3, 3)), (3, 3, 0)));
+    assert!(world.0.next(&mut world.1, old, false).is_none());
+    assert_eq!((world.0.is_at_work(old), world.0.due_since(young, linger, false)), (false, Some(young)));
+    world.0.waits = false;
+    assert!(matches!(world.0.next(&mut world.1, old, false), Some(Task::Ask(_))));
+    assert_eq!((world.0.is_at_work(old), world.0.due_since(old, linger, false)), (true, None));
+    // While it is on its way the next one is not cut for being old.
+    world.take(3).0.seal_when_due(old + linger, linger, false);
+    assert_eq!((world.ready(), world.filling()), (None, (3, 4, 1)));
+}
+
+#[test]
 fn a_lane_is_settled_when_all_is_written_and_acknowledged() {
     let mut world = World::new(Some(3), None, 9);
     assert!(world.0.is_settled());
