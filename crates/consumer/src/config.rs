@@ -17,7 +17,8 @@ pub struct Config {
     /// Where a group without commits begins: true takes the topic from its start, as the first deployment must;
     /// false refuses to start, so that lost offsets are seen instead of skipped.
     pub first_deploy: bool,
-    /// A batch is written when it is this old.
+    /// A batch is written when it is this old, or later while others are being written. An insert costs ClickHouse
+    /// 30 ms of CPU time however small it is, of each partition; request to visible row is near twice this at p99.
     pub linger_ms: u64,
     /// A batch is written when it has this many rows.
     pub batch_rows_max: usize,
@@ -36,7 +37,7 @@ impl Default for Config {
             group: "mailbeacon".to_owned(),
             instance: String::new(),
             first_deploy: true,
-            linger_ms: 400,
+            linger_ms: 500,
             batch_rows_max: 100_000,
             memory_bytes_max: 256 << 20,
             drain_ms: 20_000,
