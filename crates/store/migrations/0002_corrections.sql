@@ -1,3 +1,44 @@
+-- What the views of corrections and of last opens are about: few events, and none at all of most inserts. Those views hang
+-- on this table, which keeps nothing, because a view costs every insert 4 ms of CPU time although nothing comes of it.
+-- With both behind one filter an insert costs a quarter less when it is small and a seventh when it is large.
+CREATE TABLE IF NOT EXISTS events_rare{local}
+(
+    workspace UInt32 COMMENT 'As in events',
+    message UInt64 COMMENT 'As in events',
+    recipient UInt64 COMMENT 'As in events',
+    received_at DateTime64(3, 'UTC') COMMENT 'As in events',
+    kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4) COMMENT 'As in events',
+    mode Enum8('unspecified' = 0, 'full' = 1, 'anonymous' = 2, 'date' = 3, 'off' = 4) COMMENT 'As in events',
+    region_claim Enum8('unknown' = 0, 'eu' = 1, 'other' = 2) COMMENT 'As in events',
+    region_class Enum8('unknown' = 0, 'eu' = 1, 'other' = 2) COMMENT 'As in events',
+    ruleset UInt16 COMMENT 'As in events',
+    corrects Array(Tuple(edge_id UInt64, seq UInt64, received_at DateTime64(3, 'UTC'), recipient UInt64, kind Enum8('sent' = 1, 'open' = 2, 'click' = 3, 'download' = 4), link UInt32, verdict Enum8('none' = 0, 'human' = 1, 'proxy' = 2, 'prefetch' = 3, 'scanner' = 4, 'bot' = 5), confidence Enum8('none' = 0, 'weak' = 1, 'probable' = 2, 'certain' = 3), reason LowCardinality(String))) COMMENT 'As in events',
+    k_topic LowCardinality(String) COMMENT 'As in events',
+    k_part UInt32 COMMENT 'As in events',
+    k_off UInt64 COMMENT 'As in events'
+)
+ENGINE = Null
+COMMENT 'Passes on the events that few views are about. Empty.';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS events_rare_fill{local} TO events_rare{local}
+AS SELECT
+    workspace,
+    message,
+    recipient,
+    received_at,
+    kind,
+    mode,
+    region_claim,
+    region_class,
+    ruleset,
+    corrects,
+    k_topic,
+    k_part,
+    k_off
+FROM events{local}
+WHERE mode = 'date' OR notEmpty(corrects)
+COMMENT 'Fills events_rare from every block of events';
+
 -- Verdicts found later than the event: by a trap or a sweep that came after it, or by a newer ruleset run over the
 -- past. Nothing in `events` is rewritten; of several corrections the one with the highest version stands.
 --
@@ -47,7 +88,7 @@ AS SELECT
     message,
     c.edge_id AS edge_id,
     c.seq AS seq,
-    toUInt64(toUnixTimestamp64Milli(events{local}.received_at)) AS version,
+    toUInt64(toUnixTimestamp64Milli(events_rare{local}.received_at)) AS version,
     c.received_at AS received_at,
     c.recipient AS recipient,
     c.kind AS kind,
@@ -56,14 +97,14 @@ AS SELECT
     c.confidence AS confidence,
     [c.reason] AS reasons,
     ruleset,
-    toYYYYMM(events{local}.received_at) AS month,
+    toYYYYMM(events_rare{local}.received_at) AS month,
     k_topic,
     k_part,
     k_off
-FROM events{local}
+FROM events_rare{local}
 ARRAY JOIN corrects AS c
 WHERE getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
-COMMENT 'Fills corrections from every block of events';
+COMMENT 'Fills corrections from events_rare';
 
 -- The star stands for the columns of this day: a migration that adds one makes these views anew.
 CREATE VIEW IF NOT EXISTS events_current

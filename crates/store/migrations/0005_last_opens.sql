@@ -40,22 +40,22 @@ COMMENT 'Rows behind recipients_last_open, of all shards. Kept for 25 months aft
 CREATE MATERIALIZED VIEW IF NOT EXISTS last_opens_fill{local} TO last_opens{local}
 AS SELECT
     workspace,
-    if(is_source, 0, events{local}.recipient) AS recipient,
+    if(is_source, 0, events_rare{local}.recipient) AS recipient,
     if(is_source, toYYYYMM(received_at), 0) AS month,
-    if(is_source, events{local}.k_topic, '') AS k_topic,
-    if(is_source, events{local}.k_part, 0) AS k_part,
+    if(is_source, events_rare{local}.k_topic, '') AS k_topic,
+    if(is_source, events_rare{local}.k_part, 0) AS k_part,
     max(toDate(received_at, 'UTC')) AS last_on,
     max(NOT is_source AND (region_claim = 'eu' OR region_class = 'eu')) AS eu,
     countIf(is_source) AS events,
-    maxIf(events{local}.k_off, is_source) AS k_off
-FROM events{local}
+    maxIf(events_rare{local}.k_off, is_source) AS k_off
+FROM events_rare{local}
 ARRAY JOIN [true, false] AS is_source
 WHERE mode = 'date'
     AND kind = 'open'
-    AND (is_source OR events{local}.recipient != 0)
+    AND (is_source OR events_rare{local}.recipient != 0)
     AND getSetting('insert_deduplication_token') NOT LIKE '%/rows/%'
 GROUP BY workspace, recipient, month, k_topic, k_part
-COMMENT 'Fills last_opens from every block of events';
+COMMENT 'Fills last_opens from events_rare';
 
 CREATE VIEW IF NOT EXISTS recipients_last_open
 (

@@ -207,11 +207,15 @@ impl Server {
         let ask = async {
             let sql = "SELECT v.name, v.target_table, v.as_select, t.partition_key FROM system.tables AS v \
                  LEFT JOIN system.tables AS t ON t.database = v.database AND t.name = v.target_table \
-                 WHERE v.database = currentDatabase() AND v.engine = 'MaterializedView' ORDER BY v.name \
+                 WHERE v.database = currentDatabase() AND v.engine = 'MaterializedView' \
+                 AND NOT startsWith(v.target_table, 'events_rare') ORDER BY v.name \
                  FORMAT JSONCompactEachRow";
             let text = self.text(sql, &[], timeout_ms).await?;
             let view = |line: &str| {
-                let (name, target, select, partitions) = serde_json::from_str(line).ok()?;
+                let (name, target, select, partitions): (_, _, String, _) =
+                    serde_json::from_str(line).ok()?;
+                // What passes through `events_rare` is only there for a moment; it is the same in `events`.
+                let select = select.replace("events_rare", "events");
                 Some(View { name, target, select, partitions })
             };
             text.lines().map(view).collect::<Option<Vec<View>>>().ok_or_else(|| StoreError::Answer {
