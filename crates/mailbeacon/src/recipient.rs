@@ -8,8 +8,9 @@ use crate::settings::Settings;
 use crate::stdout::say;
 
 /// For `--help`.
-pub const EXAMPLES: &str = r#"A recipient who withdrew gets no send time by any way of asking, what was recommended is deleted, and nothing
-of theirs enters what is learned of others the next time. Events stay; tracking itself ends with the mode of the links.
+pub const EXAMPLES: &str = r#"A recipient who withdrew gets no send time by any way of asking, what was recommended is deleted,
+and nothing of theirs enters what is learned of others the next time. Events stay; tracking itself
+ends with the mode of the links.
 
   mailbeacon recipient withdraw customer-42
   mailbeacon recipient withdraw - < names.txt

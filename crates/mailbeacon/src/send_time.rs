@@ -32,27 +32,29 @@ use crate::settings::Settings;
 use crate::stdout::say;
 
 /// For `--help`.
-pub const EXAMPLES: &str = r#"A window is of the recipient's own clock, with its evidence. For one mail of a campaign, the instant at which to send it:
+pub const EXAMPLES: &str = r#"A window is of the recipient's own clock, with its evidence. For one mail of a campaign, the instant
+at which to send it:
 
   mailbeacon send-time customer-42
   mailbeacon send-time customer-42 --message spring --quiet 21-8 --explore 0.05
   mailbeacon send-time --all --message spring --quiet 21-8 > spring.jsonl
 
-With --message each answer has `send_at`, spread over the window and the same each time. A share of --explore goes out at
-an hour drawn evenly of those that are not quiet, so that other hours are seen too: `explored` says which, `propensity`
-how likely this mail was to go out in its hour, and both are kept in the table `explorations`.
+With --message each answer has `send_at`, spread over the window and the same each time. A share of
+--explore goes out at an hour drawn evenly of those that are not quiet, so that other hours are
+seen too: `explored` says which, `propensity` how likely this mail was to go out in its hour, and
+both are kept in the table `explorations`.
 
   mailbeacon send-time --refresh
 
-learns what people share and writes the table behind recommended_send_times anew, for all recipients; `up` does so every
-day. Nobody is answered for who is in the EU, the EEA or the UK, of whom nobody knows, or who withdrew
-(mailbeacon recipient withdraw).
+learns what people share and writes the table behind recommended_send_times anew, for all
+recipients; `up` does so every day. Nobody is answered for who is in the EU, the EEA or the UK, of
+whom nobody knows where they are, or who withdrew (mailbeacon recipient withdraw).
 
   mailbeacon send-time backtest
   mailbeacon send-time backtest --hold-out 56 --json
 
-recommends from what was before the last weeks, and judges by the mails that were sent in them. A recipient of that name
-is asked about by mailbeacon send-time -- backtest."#;
+recommends from what was before the last weeks, and judges by the mails that were sent in them. A
+recipient of that name is asked about by mailbeacon send-time -- backtest."#;
 
 /// Whom to ask about.
 #[derive(Debug, clap::Args)]
