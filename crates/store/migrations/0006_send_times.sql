@@ -104,12 +104,12 @@ CREATE TABLE IF NOT EXISTS send_times{local}
     start_hour SimpleAggregateFunction(anyLast, UInt8) COMMENT 'First hour, 0 to 23' CODEC(ZSTD(1)),
     end_hour SimpleAggregateFunction(anyLast, UInt8) COMMENT 'The hour after the last one' CODEC(ZSTD(1)),
     time_zone SimpleAggregateFunction(anyLast, LowCardinality(String)) COMMENT 'IANA time zone of both' CODEC(ZSTD(1)),
-    p_open_1h SimpleAggregateFunction(anyLast, Float32) COMMENT 'Probability that mail sent then is opened within an hour; NaN where sends are not told' CODEC(ZSTD(1)),
-    lift SimpleAggregateFunction(anyLast, Float32) COMMENT 'Times the sender''s usual hours' CODEC(ZSTD(1)),
-    confidence SimpleAggregateFunction(anyLast, Float32) COMMENT 'Probability that it is better than beats_hour' CODEC(ZSTD(1)),
+    p_open_1h SimpleAggregateFunction(anyLast, Float64) COMMENT 'Probability that mail sent then is opened within an hour; NaN where sends are not told' CODEC(ZSTD(1)),
+    lift SimpleAggregateFunction(anyLast, Float64) COMMENT 'Times the sender''s usual hours' CODEC(ZSTD(1)),
+    confidence SimpleAggregateFunction(anyLast, Float64) COMMENT 'Probability that it is better than beats_hour' CODEC(ZSTD(1)),
     beats_hour SimpleAggregateFunction(anyLast, UInt8) COMMENT 'The hour that it is compared with' CODEC(ZSTD(1)),
-    observed SimpleAggregateFunction(anyLast, Float32) COMMENT 'Acts of the recipient around it, older ones weighing less' CODEC(ZSTD(1)),
-    expected SimpleAggregateFunction(anyLast, Float32) COMMENT 'Acts to expect there of people like them' CODEC(ZSTD(1)),
+    observed SimpleAggregateFunction(anyLast, Float64) COMMENT 'Acts of the recipient around it, older ones weighing less' CODEC(ZSTD(1)),
+    expected SimpleAggregateFunction(anyLast, Float64) COMMENT 'Acts to expect there of people like them' CODEC(ZSTD(1)),
     level SimpleAggregateFunction(anyLast, LowCardinality(String)) COMMENT 'Whose habit spoke: recipient, domain, zone or workspace' CODEC(ZSTD(1))
 )
 ENGINE = {AggregatingMergeTree}
@@ -159,12 +159,12 @@ CREATE VIEW IF NOT EXISTS recommended_send_times
     start_hour UInt8 COMMENT 'First hour of the recipient''s local day, 0 to 23',
     end_hour UInt8 COMMENT 'The hour after the last one; not above start_hour when the window passes midnight',
     time_zone LowCardinality(String) COMMENT 'IANA time zone of both',
-    p_open_1h Float32 COMMENT 'Probability that mail sent then is opened within an hour; NaN where sends are not told',
-    lift Float32 COMMENT 'Opens within an hour, times those at the sender''s usual hours',
-    confidence Float32 COMMENT 'Probability that the window is better than beats_hour',
+    p_open_1h Float64 COMMENT 'Probability that mail sent then is opened within an hour; NaN where sends are not told',
+    lift Float64 COMMENT 'Opens within an hour, times those at the sender''s usual hours',
+    confidence Float64 COMMENT 'Probability that the window is better than beats_hour',
     beats_hour UInt8 COMMENT 'The hour that it is compared with: the best one of people like them, or the sender''s usual one',
-    observed Float32 COMMENT 'Acts of the recipient around it, older ones weighing less',
-    expected Float32 COMMENT 'Acts to expect there of people like them',
+    observed Float64 COMMENT 'Acts of the recipient around it, older ones weighing less',
+    expected Float64 COMMENT 'Acts to expect there of people like them',
     level LowCardinality(String) COMMENT 'Whose habit spoke: recipient, domain, zone or workspace',
     at DateTime64(3, 'UTC') COMMENT 'As of when it was estimated'
 )

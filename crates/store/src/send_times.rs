@@ -76,7 +76,8 @@ pub struct Barred {
 const HABITS: &str = "send_time_habits{local} (workspace, at, level, time_zone, domain, sent, spent, acts, repeats, numbers) \
      SETTINGS precise_float_parsing = 1 FORMAT TabSeparated";
 const SEND_TIMES: &str = "send_times{local} (workspace, recipient, choice, at, refused, weekday, start_hour, end_hour, time_zone, \
-     p_open_1h, lift, confidence, beats_hour, observed, expected, level) FORMAT TabSeparated";
+     p_open_1h, lift, confidence, beats_hour, observed, expected, level) \
+     SETTINGS precise_float_parsing = 1 FORMAT TabSeparated";
 
 impl Store {
     /// Keeps what was learned of a workspace at an instant, in pieces. Those of level `workspace` come last: until then

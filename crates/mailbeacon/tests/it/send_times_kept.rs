@@ -59,6 +59,8 @@ fn what_is_kept_is_what_is_answered_and_goes_with_whoever_leaves() {
     assert_eq!(asked.listed("send_times"), everybody);
     sums_are_those_of_sql(&asked, &everybody);
 
+    windows_are_those_of_sql(&asked);
+
     // From what is kept: nothing is learned anew.
     let at = asked.query("SELECT DISTINCT at FROM send_time_habits");
     for (person, key) in world.people.iter().zip(&keys).take(5) {
@@ -176,4 +178,28 @@ fn mails_are_spread_and_none_in_quiet_hours(asked: &Asked, everybody: &HashSet<u
     }
     let rows = asked.query("SELECT count() FROM explorations FINAL");
     assert_eq!(rows, explored.len().to_string());
+}
+
+/// What SQL says of everybody, against what the command says as of the same instant, to 1e-9.
+fn windows_are_those_of_sql(asked: &Asked) {
+    let at = asked.query("SELECT max(at) FROM send_times").replace(' ', "T") + "Z";
+    let lines = asked.all(&["--at", &at]);
+    let rows = asked.query(
+        "SELECT recipient, choice, start_hour, end_hour, time_zone, level, p_open_1h, lift, confidence, observed, \
+         expected FROM recommended_send_times WHERE choice > 0 ORDER BY recipient, choice",
+    );
+    for row in rows.lines() {
+        let row: Vec<&str> = row.split('\t').collect();
+        let window = &lines[&row[0].parse().unwrap()]["windows"][row[1].parse::<usize>().unwrap() - 1];
+        for (name, found) in ["start_hour", "end_hour", "time_zone", "level"].iter().zip(&row[2..]) {
+            assert_eq!(window[*name].to_string().replace('"', ""), **found, "{window}");
+        }
+        for (name, found) in ["p_open_1h", "lift", "confidence", "observed", "expected"].iter().zip(&row[6..])
+        {
+            let (told, found) = (window[*name].as_f64().unwrap(), found.parse::<f64>().unwrap());
+            assert!((told - found).abs() < 1e-9, "{name} {told} {found}");
+        }
+    }
+    let windows: usize = lines.values().map(|line| line["windows"].as_array().unwrap().len()).sum();
+    assert_eq!(rows.lines().count(), windows);
 }
