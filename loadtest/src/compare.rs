@@ -22,11 +22,11 @@ pub mod spent;
 pub mod text;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use link::Keys;
 
 use self::bench::Bench;
@@ -34,6 +34,7 @@ use self::group::Group;
 use self::options::CompareOptions;
 use self::report::Report;
 use crate::mint::Mint;
+use crate::scratch;
 
 /// Requests on connections of their own, as a share of the rate of the others: each costs several times as much.
 pub const SHORT_SHARE: f64 = 0.4;
@@ -46,43 +47,11 @@ const TRIES: usize = 2;
 /// When the comparison could not be made, or a side did not reach its state.
 pub fn run(options: &CompareOptions) -> anyhow::Result<Report> {
     options.check()?;
-    let mailbeacon = mailbeacon(options)?;
-    let dir = folder(options)?;
+    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    let dir = scratch::folder(options.dir.as_deref(), "compare", "sides")?;
     let compared = compare(options, &mailbeacon, &dir);
-    if compared.is_ok() && !options.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    } else {
-        eprintln!("data and logs are kept in {}", dir.display());
-    }
+    scratch::leave(&dir, compared.is_ok() && !options.keep)?;
     compared
-}
-
-/// Our program.
-fn mailbeacon(options: &CompareOptions) -> anyhow::Result<PathBuf> {
-    let beside = || Some(std::env::current_exe().ok()?.with_file_name("mailbeacon"));
-    let program =
-        options.mailbeacon.clone().or_else(beside).context("failed to find this program's folder")?;
-    ensure!(
-        program.is_file(),
-        "no program at {}: build it with `cargo build --release`, or name it with --mailbeacon",
-        program.display()
-    );
-    program.canonicalize().with_context(|| format!("failed to resolve {}", program.display()))
-}
-
-/// Where everything goes.
-fn folder(options: &CompareOptions) -> anyhow::Result<PathBuf> {
-    let dir = match &options.dir {
-        Some(dir) => dir.clone(),
-        None => {
-            let program = std::env::current_exe().context("failed to find this program's folder")?;
-            program.with_file_name("compare").join(std::process::id().to_string())
-        }
-    };
-    fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
-    let mut entries = fs::read_dir(&dir).with_context(|| format!("failed to read {}", dir.display()))?;
-    ensure!(entries.next().is_none(), "{} is not empty: a comparison begins with nothing", dir.display());
-    dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
 }
 
 fn compare(options: &CompareOptions, mailbeacon: &Path, dir: &Path) -> anyhow::Result<Report> {

@@ -16,7 +16,7 @@ pub mod sent;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ use self::load::{Gate, Load};
 use self::options::DrillOptions;
 use self::plan::Fault;
 use self::report::Report;
+use crate::scratch;
 
 /// What may be sent while the last faults take longer than planned, in times of what was asked for.
 const CAPACITY_TIMES: u64 = 4;
@@ -47,49 +48,17 @@ const DRAIN_POLL: Duration = Duration::from_millis(500);
 /// When the drill could not be made or a part did not come back.
 pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     options.check()?;
-    let program = mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = folder(options.dir.as_deref(), "drill", &options.scenario.to_string())?;
+    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    let dir = scratch::folder(options.dir.as_deref(), "drill", &options.scenario.to_string())?;
     let drilled = drill(options, &program, &dir);
     let well = drilled.as_ref().is_ok_and(Report::is_well);
-    if well && !options.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    } else {
-        eprintln!("data and logs are kept in {}", dir.display());
-    }
+    scratch::leave(&dir, well && !options.keep)?;
     let report = drilled?;
     eprintln!("{report}");
     if options.json {
         println!("{}", serde_json::to_string(&report).context("failed to write the report as JSON")?);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The program under test: as named, or the one beside this.
-pub(crate) fn mailbeacon(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let beside = || Some(std::env::current_exe().ok()?.with_file_name("mailbeacon"));
-    let program =
-        named.map(Path::to_owned).or_else(beside).context("failed to find this program's folder")?;
-    ensure!(
-        program.is_file(),
-        "no program at {}: build it with `cargo build --release`, or name it with --mailbeacon",
-        program.display()
-    );
-    program.canonicalize().with_context(|| format!("failed to resolve {}", program.display()))
-}
-
-/// Where everything goes: as named, or a folder of its own below `kind` beside this program.
-pub(crate) fn folder(named: Option<&Path>, kind: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let dir = match named {
-        Some(dir) => dir.to_owned(),
-        None => {
-            let program = std::env::current_exe().context("failed to find this program's folder")?;
-            program.with_file_name(kind).join(format!("{name}-{}", std::process::id()))
-        }
-    };
-    fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
-    let mut entries = fs::read_dir(&dir).with_context(|| format!("failed to read {}", dir.display()))?;
-    ensure!(entries.next().is_none(), "{} is not empty: a {kind} begins with nothing", dir.display());
-    dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
 }
 
 fn drill(options: &DrillOptions, program: &Path, dir: &Path) -> anyhow::Result<Report> {

@@ -12,16 +12,15 @@ mod feed;
 mod record;
 
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
 use clap::Args;
 
 use self::record::{Counted, Record};
 use crate::compare::bench::Bench;
+use crate::scratch;
 
 /// For `--help`.
 pub const EXAMPLES: &str = "\
@@ -88,14 +87,10 @@ pub enum Only {
 /// When it could not be counted, or nothing is recorded to compare with.
 pub fn run(options: &InstructionsOptions) -> anyhow::Result<ExitCode> {
     let recorded = options.check.then(|| Record::read(&options.record)).transpose()?;
-    let mailbeacon = mailbeacon(options)?;
-    let dir = folder(options)?;
+    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    let dir = scratch::folder(options.dir.as_deref(), "instructions", "count")?;
     let counted = count(options, &mailbeacon, &dir);
-    if counted.is_ok() && !options.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    } else {
-        eprintln!("data, logs and profiles are kept in {}", dir.display());
-    }
+    scratch::leave(&dir, counted.is_ok() && !options.keep)?;
     let counted = counted?;
     print!("{counted}");
     if options.write {
@@ -131,32 +126,6 @@ fn count(options: &InstructionsOptions, mailbeacon: &Path, dir: &Path) -> anyhow
     }
     record.instructions = Counted::gather(&counts);
     Ok(record)
-}
-
-fn mailbeacon(options: &InstructionsOptions) -> anyhow::Result<PathBuf> {
-    let beside = || Some(std::env::current_exe().ok()?.with_file_name("mailbeacon"));
-    let program =
-        options.mailbeacon.clone().or_else(beside).context("failed to find this program's folder")?;
-    ensure!(
-        program.is_file(),
-        "no program at {}: build it with `cargo build --release`, or name it with --mailbeacon",
-        program.display()
-    );
-    program.canonicalize().with_context(|| format!("failed to resolve {}", program.display()))
-}
-
-fn folder(options: &InstructionsOptions) -> anyhow::Result<PathBuf> {
-    let dir = match &options.dir {
-        Some(dir) => dir.clone(),
-        None => {
-            let program = std::env::current_exe().context("failed to find this program's folder")?;
-            program.with_file_name("instructions").join(std::process::id().to_string())
-        }
-    };
-    fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
-    let mut entries = fs::read_dir(&dir).with_context(|| format!("failed to read {}", dir.display()))?;
-    ensure!(entries.next().is_none(), "{} is not empty: a count begins with nothing", dir.display());
-    dir.canonicalize().with_context(|| format!("failed to resolve {}", dir.display()))
 }
 
 fn has_grown(change: &record::Change) -> bool {

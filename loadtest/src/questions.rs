@@ -17,15 +17,15 @@ use link::Keys;
 use self::events::{PER_MESSAGE, fill};
 pub use self::report::Report;
 use self::report::{Cost, Sizes};
-use crate::drill;
 use crate::exchange;
+use crate::scratch;
 use crate::simulate::pipeline::instance::Instance;
 
 /// For `--help`.
 pub const EXAMPLES: &str = "\
   cargo build --release && cargo run --release -p loadtest -- questions
-  loadtest questions --events 200000000 --dir /var/tmp/questions --keep --json report.json
-  loadtest questions --dir /var/tmp/questions --keep     # asks again what is there
+  loadtest questions --events 200000000 --dir questions --keep --json report.json
+  loadtest questions --dir questions --keep     # asks again what is there
 
 50 million events take about 3 GB and some minutes, once; a folder that is kept is asked again without filling.";
 
@@ -61,18 +61,14 @@ const FILLED: &str = "filled";
 /// # Errors
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &QuestionsOptions) -> anyhow::Result<Report> {
-    let program = drill::mailbeacon(options.mailbeacon.as_deref())?;
+    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
     let kept = options.dir.as_deref().filter(|dir| dir.join(FILLED).exists());
     let dir = match kept {
         Some(dir) => dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?,
-        None => drill::folder(options.dir.as_deref(), "questions", "questions")?,
+        None => scratch::folder(options.dir.as_deref(), "questions", "questions")?,
     };
     let asked = ask(options, &program, &dir, kept.is_some());
-    if asked.is_ok() && !options.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    } else {
-        eprintln!("data and logs are kept in {}", dir.display());
-    }
+    scratch::leave(&dir, asked.is_ok() && !options.keep)?;
     asked
 }
 

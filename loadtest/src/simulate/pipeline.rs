@@ -5,7 +5,7 @@ pub mod instance;
 pub mod report;
 pub mod verdicts;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use super::answers::{self, Answer, Naming};
 use super::score::ESTIMATOR;
 use super::world::WorldName;
 use super::{Crowd, Simulated};
-use crate::drill;
+use crate::scratch;
 
 /// For `--help`.
 pub const EXAMPLES: &str = "\
@@ -76,14 +76,10 @@ pub struct PipelineOptions {
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &PipelineOptions) -> anyhow::Result<Report> {
     let crowds = crowds(options)?;
-    let program = drill::mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = drill::folder(options.dir.as_deref(), "pipeline", "simulate")?;
+    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    let dir = scratch::folder(options.dir.as_deref(), "pipeline", "simulate")?;
     let piped = pipe(&crowds, &program, &dir);
-    if piped.is_ok() && !options.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    } else {
-        eprintln!("data and logs are kept in {}", dir.display());
-    }
+    scratch::leave(&dir, piped.is_ok() && !options.keep)?;
     Ok(Report::new(piped?, !options.no_bars))
 }
 
