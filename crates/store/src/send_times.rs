@@ -153,24 +153,18 @@ impl Store {
         send_times: &[SendTime],
     ) -> Result<(), InsertError> {
         let into = SEND_TIMES.replace("{local}", self.local());
-        for shard in 0..self.shards() {
-            let mut lines = String::new();
-            for one in send_times.iter().filter(|one| one.recipient % self.shards() as u64 == shard as u64) {
-                let SendTime { recipient, choice, refused, weekday, start_hour, end_hour, .. } = one;
-                let SendTime { time_zone, p_open_1h, lift, confidence, beats_hour, .. } = one;
-                let SendTime { observed, expected, level, .. } = one;
-                _ = writeln!(
-                    lines,
-                    "{workspace}\t{recipient}\t{choice}\t{}\t{refused}\t{weekday}\t{start_hour}\t{end_hour}\t\
-                     {time_zone}\t{p_open_1h}\t{lift}\t{confidence}\t{beats_hour}\t{observed}\t{expected}\t{level}",
-                    Instant(at_ms)
-                );
-            }
-            if !lines.is_empty() {
-                self.send(self.writer(shard)?, &into, "", &lines.into()).await?;
-            }
-        }
-        Ok(())
+        let line = |one: &SendTime| {
+            let SendTime { recipient, choice, refused, weekday, start_hour, end_hour, .. } = one;
+            let SendTime { time_zone, p_open_1h, lift, confidence, beats_hour, .. } = one;
+            let SendTime { observed, expected, level, .. } = one;
+            let text = format!(
+                "{workspace}\t{recipient}\t{choice}\t{}\t{refused}\t{weekday}\t{start_hour}\t{end_hour}\t\
+                 {time_zone}\t{p_open_1h}\t{lift}\t{confidence}\t{beats_hour}\t{observed}\t{expected}\t{level}",
+                Instant(at_ms)
+            );
+            (*recipient, text)
+        };
+        self.send_by_recipient(&into, send_times.iter().map(line)).await
     }
 
     /// Notes mails that go out at a drawn hour; of the same mail the last one is kept.
@@ -228,16 +222,26 @@ impl Store {
         at_ms: i64,
     ) -> Result<(), InsertError> {
         let column = if withdrawn { "withdrawn_at" } else { "restored_at" };
-        for shard in 0..self.shards() {
-            let mut lines = String::new();
-            for recipient in recipients.iter().filter(|one| *one % self.shards() as u64 == shard as u64) {
-                _ = writeln!(lines, "{workspace}\t{recipient}\t{}", Instant(at_ms));
-            }
-            if !lines.is_empty() {
-                let local = self.local();
-                let into = format!("withdrawals{local} (workspace, recipient, {column}) FORMAT TabSeparated");
-                self.send(self.writer(shard)?, &into, "", &lines.into()).await?;
-            }
+        let into =
+            format!("withdrawals{} (workspace, recipient, {column}) FORMAT TabSeparated", self.local());
+        let line = |recipient: &u64| (*recipient, format!("{workspace}\t{recipient}\t{}", Instant(at_ms)));
+        self.send_by_recipient(&into, recipients.iter().map(line)).await
+    }
+
+    /// Writes lines, each to the shard of the recipient it is about.
+    async fn send_by_recipient(
+        &self,
+        into: &str,
+        lines: impl Iterator<Item = (u64, String)>,
+    ) -> Result<(), InsertError> {
+        let mut texts = vec![String::new(); self.shards()];
+        for (recipient, line) in lines {
+            let text = &mut texts[(recipient % self.shards() as u64) as usize];
+            text.push_str(&line);
+            text.push('\n');
+        }
+        for (shard, text) in texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+            self.send(self.writer(shard)?, into, "", &text.into()).await?;
         }
         Ok(())
     }
@@ -255,16 +259,15 @@ impl Store {
         );
         let mut barred = Barred::default();
         for line in self.query(&sql).await?.lines() {
-            let (of, recipient) = match line.split_once('\t') {
-                Some((recipient, "0")) => (&mut barred.withdrawn, recipient.parse()),
-                Some((recipient, _)) => (&mut barred.eu, recipient.parse()),
-                None => (&mut barred.eu, line.parse()),
-            };
-            of.insert(recipient.map_err(|_| StoreError::Answer {
+            let found =
+                line.split_once('\t').and_then(|(recipient, sign)| Some((recipient.parse().ok()?, sign)));
+            let (recipient, sign) = found.ok_or_else(|| StoreError::Answer {
                 server: self.front.name.clone(),
                 query: "barred recipients",
-                expected: "a recipient a line",
-            })?);
+                expected: "a recipient and a sign a line",
+            })?;
+            let of = if sign == "0" { &mut barred.withdrawn } else { &mut barred.eu };
+            of.insert(recipient);
         }
         Ok(barred)
     }
