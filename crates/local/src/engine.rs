@@ -181,6 +181,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Starts it again when it has ended by itself, and returns whether it had: as a library the engine aborts on some
+    /// resets of its clients, where a server logs an exception.
+    pub fn revive(&mut self) -> Result<bool, LocalError> {
+        let ended = !self.is_alive();
+        if ended {
+            self.restart()?;
+        }
+        Ok(ended)
+    }
+
     fn end(&mut self) -> Result<(), LocalError> {
         if !self.process.is_alive() {
             return Ok(());

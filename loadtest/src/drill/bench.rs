@@ -199,17 +199,12 @@ impl Bench {
         all.map(|running| super::lock(running).admin).collect()
     }
 
-    /// Starts ClickHouse again whenever it ended by itself, until `stop`, and returns how often: the engine as a library
-    /// aborts on some resets of its clients, where a server logs an exception.
+    /// Starts ClickHouse again whenever it ended by itself, until `stop`, and returns how often.
     pub fn keep_clickhouse(&self, stop: &Stop) -> anyhow::Result<u64> {
         let mut restarts = 0;
         while !stop.wait(POLL) {
             // Held by whoever ended it on purpose.
-            let mut clickhouse = super::lock(&self.clickhouse);
-            if !clickhouse.is_alive() {
-                clickhouse.restart()?;
-                restarts += 1;
-            }
+            restarts += u64::from(super::lock(&self.clickhouse).revive()?);
         }
         Ok(restarts)
     }
