@@ -60,6 +60,12 @@ pub enum StoreError {
         /// What an answer looks like.
         expected: &'static str,
     },
+    /// The server was started anew between two questions that belong together.
+    #[error("{server} restarted while it was asked")]
+    Restarted {
+        /// Host and port.
+        server: String,
+    },
     /// There is no such shard.
     #[error("shard {shard} does not exist, expected less than {shards}")]
     NoShard {

@@ -56,21 +56,32 @@ impl Store {
     /// When the server refuses or does not answer in time.
     pub async fn traces(&self, shard: usize, range: &Range<'_>, token: &str) -> Result<Traces, StoreError> {
         let server = self.writer(shard)?;
-        // Before the rest: what ends in between is seen by the rest.
+        let timeout_ms = self.config.request_timeout_ms;
+        let views = server.views(timeout_ms).await?;
+        // Each read sees another moment, and an insert that was sent long ago may begin in between. It stores the
+        // events first: so a view that has them is ahead only if the events are still not there after it was read, and
+        // a view lacks them only if the insert that stored them had ended before the view was read.
+        let started = self.started(shard).await?;
+        let mut ahead = false;
+        for view in views {
+            ahead |= self.has(server, view, range).await?;
+        }
+        let rows = self.stored(shard, range).await?;
+        ahead &= rows == 0;
         let sql = "SELECT count() FROM system.processes \
              WHERE startsWith(Settings['insert_deduplication_token'], {token:String})";
-        let running = server.text(sql, &[("token", token)], self.config.request_timeout_ms).await?;
-        let rows = self.stored(shard, range).await?;
-        let (mut lacking, mut ahead) = (Vec::new(), false);
-        for view in server.views(self.config.request_timeout_ms).await? {
-            if rows == 0 {
-                ahead |= self.has(server, view, range).await?;
-            } else if self.expects(server, view, range).await? && !self.has(server, view, range).await? {
+        let running = server.text(sql, &[("token", token)], timeout_ms).await?.trim() != "0";
+        let mut lacking = Vec::new();
+        for view in views.iter().filter(|_| rows > 0) {
+            if self.expects(server, view, range).await? && !self.has(server, view, range).await? {
                 lacking.push(view.name.clone());
             }
         }
-        let running = running.trim() != "0";
-        Ok(Traces { rows, lacking, ahead, running, started: self.started(shard).await? })
+        // Its uptime is told in seconds.
+        if (self.started(shard).await? - started).abs() > 1 {
+            return Err(StoreError::Restarted { server: server.name.clone() });
+        }
+        Ok(Traces { rows, lacking, ahead, running, started })
     }
 
     /// Whether a view's target has anything of a batch. A later row of the same key hides the batch's own, and tells

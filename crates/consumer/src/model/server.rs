@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use store::{Cause, InsertError, Traces};
+use store::{Cause, InsertError, StoreError, Traces};
 
 use super::{Answer, Done, ModelRow, Task};
 
@@ -33,8 +33,12 @@ pub struct Request {
     /// The batch that it is about.
     of: (u64, u64),
     rows: Vec<ModelRow>,
-    /// How many tables are done.
+    /// The server has begun with it.
+    pub arrived: bool,
+    /// How many tables, or reads of a look, are done.
     stage: usize,
+    /// What a look has read so far: each read sees the moment.
+    traces: Traces,
 }
 
 impl Request {
@@ -45,7 +49,8 @@ impl Request {
             Task::Try(bytes) => rows(0, bytes),
             _ => Vec::new(),
         };
-        Request { owner, task, of, rows, stage: 0 }
+        let traces = Traces { rows: 0, lacking: Vec::new(), ahead: false, running: false, started: 0 };
+        Request { owner, task, of, rows, arrived: false, stage: 0, traces }
     }
 }
 
@@ -60,6 +65,9 @@ impl Server {
 
     /// Goes on by one step; the reply when that was the last.
     pub fn progress(&mut self, request: &mut Request) -> Option<Done> {
+        if !std::mem::replace(&mut request.arrived, true) {
+            return None;
+        }
         let (from, to) = request.of;
         match &request.task {
             // Opens by machines, all of them: nothing to judge others by.
@@ -73,19 +81,35 @@ impl Server {
             }
             Task::Look(month, token) => {
                 let own = |row: &&ModelRow| row.0 == *month && (from..to).contains(&row.1);
-                let rows = self.tables[0].rows.iter().filter(own).count() as u64;
                 let has =
                     |view: usize| self.tables[view].rows.iter().any(|row| row.0 == *month && row.1 >= from);
-                let lacks = |view: usize| {
-                    let expected = self.tables[0].rows.iter().filter(own).any(|row| shows(view, row));
-                    let there = self.tables[view].rows.iter().any(|row| row.0 == *month && row.1 >= from);
-                    expected && !there
-                };
-                let lacking =
-                    (1..3).filter(|&view| lacks(view)).map(|view| VIEWS[view - 1].to_owned()).collect();
-                let ahead = rows == 0 && (has(1) || has(2));
-                let running = self.running.iter().any(|running| running.starts_with(token));
-                Some(Done::Looked(Ok(Traces { rows, lacking, ahead, running, started: self.started })))
+                let traces = &mut request.traces;
+                // As `Store::traces` does, one read after the other.
+                match request.stage {
+                    0 => traces.started = self.started,
+                    view @ (1 | 2) => traces.ahead |= has(view),
+                    3 => traces.rows = self.tables[0].rows.iter().filter(own).count() as u64,
+                    4 => traces.running = self.running.iter().any(|running| running.starts_with(token)),
+                    stage @ (5 | 6) => {
+                        let view = stage - 4;
+                        let expected = self.tables[0].rows.iter().filter(own).any(|row| shows(view, row));
+                        if expected && !has(view) {
+                            traces.lacking.push(VIEWS[view - 1].to_owned());
+                        }
+                    }
+                    // Their starts are known to the second.
+                    _ if (traces.started - self.started).abs() > 1 => {
+                        let restarted =
+                            Cause { server: "model".to_owned(), code: None, text: "restarted".to_owned() };
+                        return Some(Done::Looked(Err(StoreError::Server(restarted))));
+                    }
+                    _ => {
+                        traces.ahead &= traces.rows == 0;
+                        return Some(Done::Looked(Ok(traces.clone())));
+                    }
+                }
+                request.stage += 1;
+                None
             }
             Task::Try(_) => Some(Done::Tried(self.check(&request.rows))),
             Task::Insert(token, _) => {
