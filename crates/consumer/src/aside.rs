@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
 use enrich::visits::{OFFSETS_MAX, TRAP_OFFSETS_MAX, TRAPS_MAX, VISITS_MAX};
-use store::{Range, Store, StoreError};
+use store::{Block, Range, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::batch::EventId;
 use crate::lane::Lane;
 use crate::source::{Part, Source};
 use crate::task::{Done, Question, Task};
+use crate::turns::{self, Together, Turns};
+use crate::writer::Tokens;
 
 /// What the tasks that run beside the pipeline need.
 pub struct Aside {
@@ -39,7 +42,13 @@ pub struct Answer {
 
 impl Aside {
     /// Does a task. What the source does comes back at once; what the store does is sent to the results.
-    pub fn perform(&self, lane: &Lane, source: &mut dyn Source, task: Task) -> Option<Done> {
+    pub fn perform(
+        &self,
+        turns: &mut Turns,
+        lane: &Lane,
+        source: &mut dyn Source,
+        task: Task,
+    ) -> Option<Done> {
         let part = &lane.batch.part;
         let (store, shard) = (self.store.clone(), part.number as usize % self.store.shards());
         let of = lane.under_way().map(|writing| (writing.from, writing.to)).unwrap_or_default();
@@ -55,20 +64,41 @@ impl Aside {
             Task::Ask(question) => {
                 self.spawn(lane, async move { Done::Asked(ask(&store, shard, &own, &question).await) })
             }
-            Task::Look(month, token) => self.spawn(lane, async move {
-                Done::Looked(store.traces(shard, &range(&own, of, month), &token).await)
+            Task::Look(month, Tokens { own: token, group }) => self.spawn(lane, async move {
+                Done::Looked(store.traces(shard, &range(&own, of, month), &token, &group).await)
             }),
             Task::Try(bytes) => {
                 self.spawn(lane, async move { Done::Tried(store.try_row(shard, &bytes).await) })
             }
-            Task::Insert(token, bytes) => {
-                self.spawn(lane, async move { Done::Inserted(store.insert(shard, &token, &bytes).await) })
+            Task::Insert(token, block) => {
+                turns.go_alone(lane);
+                self.spawn(lane, async move {
+                    let bytes = Block::together(&[&block]);
+                    Done::Inserted(store.insert(shard, &token, &bytes).await)
+                })
+            }
+            Task::Join(joining) => {
+                return (!turns.join(lane, joining)).then(|| Done::Inserted(Err(turns::late())));
             }
             Task::Fill(month, view, token) => self.spawn(lane, async move {
                 Done::Filled(store.fill(shard, &range(&own, of, month), &view, &token).await)
             }),
         }
         None
+    }
+
+    /// Inserts what several parts have, all of it or nothing.
+    pub fn insert_together(&self, Together { group, all, fate }: Together) {
+        let (store, results) = (self.store.clone(), self.results.clone());
+        self.runtime.spawn(async move {
+            let shard = all.first().map_or(0, |one| one.part.number as usize % store.shards());
+            let blocks: Vec<&Block> = all.iter().map(|one| &*one.block).collect();
+            let answer = store.insert(shard, &group.token(), &Block::together(&blocks)).await;
+            for one in all {
+                let result = fate.of_each(&answer, Instant::now());
+                let _ = results.send((one.part, one.epoch, Done::Inserted(result)));
+            }
+        });
     }
 
     fn spawn(&self, lane: &Lane, work: impl Future<Output = Done> + Send + 'static) {

@@ -367,7 +367,7 @@ impl Batch {
         let blocks = std::mem::take(&mut self.blocks).into_iter();
         blocks
             .filter(|(month, _)| !stored.contains(month))
-            .map(|(month, mut block)| Sealed { month, bytes: block.finish() })
+            .map(|(month, block)| Sealed { month, block: Arc::new(block) })
             .collect()
     }
 

@@ -17,8 +17,9 @@ pub struct Config {
     /// Where a group without commits begins: true takes the topic from its start, as the first deployment must;
     /// false refuses to start, so that lost offsets are seen instead of skipped.
     pub first_deploy: bool,
-    /// A batch is written when it is this old, or later while others are being written. An insert costs ClickHouse
-    /// 30 ms of CPU time however small it is, of each partition; request to visible row is near twice this at p99.
+    /// A batch is written when it is this old, or later while others are being written, and those of all other partitions
+    /// go with it. An insert costs ClickHouse 30 ms of CPU time however small it is; request to visible row is near twice
+    /// this at p99.
     pub linger_ms: u64,
     /// A batch is written when it has this many rows.
     pub batch_rows_max: usize,

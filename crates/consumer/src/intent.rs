@@ -21,11 +21,31 @@ pub struct Intent {
     pub tried: bool,
     /// The server has said yes to the range without having its rows: they go under tokens that fill no views.
     pub rows: bool,
+    /// Rows of one month go in one insert with those of other parts, under the token of them all.
+    pub group: Option<Group>,
+}
+
+/// One insert for the rows of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Drawn at random, never used twice.
+    pub id: u64,
+    /// The month of its rows.
+    pub month: u32,
+}
+
+impl Group {
+    /// The token of the insert.
+    pub fn token(&self) -> String {
+        format!("group/{:016x}/{}", self.id, self.month)
+    }
 }
 
 /// The last words of an intent.
 const TRIED: &str = "tried";
 const ROWS: &str = "rows";
+/// What the last of them begins with.
+const GROUP: &str = "group=";
 
 /// Months that a note names at most. A range has one, or two around midnight of the first; more after an outage.
 pub const STORED_MAX: usize = 300;
@@ -33,12 +53,15 @@ pub const STORED_MAX: usize = 300;
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v1|{}|{}|{}", self.from, self.to, self.server_started)?;
-        if !self.stored.is_empty() || self.tried || self.rows {
+        if !self.stored.is_empty() || self.tried || self.rows || self.group.is_some() {
             let months: Vec<String> = self.stored.iter().take(STORED_MAX).map(u32::to_string).collect();
             write!(f, "|{}", months.join(","))?;
         }
         for (word, _) in [(TRIED, self.tried), (ROWS, self.rows)].iter().filter(|(_, said)| *said) {
             write!(f, "|{word}")?;
+        }
+        if let Some(Group { id, month }) = self.group {
+            write!(f, "|{GROUP}{id:016x}/{month}")?;
         }
         Ok(())
     }
@@ -46,7 +69,9 @@ impl fmt::Display for Intent {
 
 /// A note that says something we do not understand: a newer version's, or another program's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS[|tried][|rows]]")]
+#[error(
+    "commit note {0:?}: expected nothing or v1|FROM|TO|SERVER_STARTED[|STORED_MONTHS[|tried][|rows][|group=ID/MONTH]]"
+)]
 pub struct NoteError(String);
 
 impl Intent {
@@ -75,6 +100,7 @@ fn parse(note: &str) -> Option<Intent> {
         stored: Vec::new(),
         tried: false,
         rows: false,
+        group: None,
     };
     if let Some(months) = words.next() {
         let months = months.split(',').filter(|month| !month.is_empty());
@@ -83,6 +109,10 @@ fn parse(note: &str) -> Option<Intent> {
     let mut words = words.peekable();
     intent.tried = words.next_if_eq(&TRIED).is_some();
     intent.rows = words.next_if_eq(&ROWS).is_some();
+    if let Some(group) = words.next_if(|word| word.starts_with(GROUP)) {
+        let (id, month) = group[GROUP.len()..].split_once('/')?;
+        intent.group = Some(Group { id: u64::from_str_radix(id, 16).ok()?, month: month.parse().ok()? });
+    }
     words.next().is_none().then_some(intent)
 }
 
@@ -92,14 +122,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (stored, tried, rows) in [
-            (vec![], false, false),
-            (vec![202_611], false, false),
-            (vec![], true, false),
-            (vec![], false, true),
-            (vec![202_610, 202_611], true, true),
+        let some = Some(Group { id: 0xabc, month: 202_611 });
+        for (stored, tried, rows, group) in [
+            (vec![], false, false, None),
+            (vec![202_611], false, false, None),
+            (vec![], true, false, None),
+            (vec![], false, true, None),
+            (vec![], false, false, some),
+            (vec![202_610, 202_611], true, true, some),
         ] {
-            let intent = Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, tried, rows };
+            let intent =
+                Intent { from: 7, to: 12, server_started: 1_764_000_000, stored, tried, rows, group };
             assert_eq!(Intent::read(&intent.to_string(), Some(7)), Ok(Some(intent)));
         }
         assert_eq!(Intent::read("", Some(7)), Ok(None));
@@ -110,6 +143,7 @@ mod tests {
             stored: vec![202_611; STORED_MAX + 9],
             tried: true,
             rows: true,
+            group: Some(Group { id: u64::MAX, month: u32::MAX }),
         };
         assert!(
             long.to_string().len() < 4_000,
@@ -128,6 +162,9 @@ mod tests {
             ("v1|7|12|0||tried|", Some(7)),
             ("v1|7|12|0||rows|tried", Some(7)),
             ("v1|7|12|0|rows", Some(7)),
+            ("v1|7|12|0||group=1", Some(7)),
+            ("v1|7|12|0||group=x/202611", Some(7)),
+            ("v1|7|12|0||group=1/202611|rows", Some(7)),
             ("v1|12|7|0", Some(12)),
             ("v1|7|12|0", Some(8)),
             ("v1|7|12|0", None),

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use crate::aside::Answer;
 use crate::batch::{Batch, Counts, Seen};
-use crate::intent::Intent;
+use crate::intent::{Group, Intent};
 use crate::past::Past;
 use crate::source::{CommitError, DeadLetter, Part, Payload};
 use crate::task::{Done, Question, Task};
@@ -50,6 +50,10 @@ pub struct Lane {
     pub bound: Bound,
     /// Others are being written: what it has goes on growing until it is its turn.
     pub waits: bool,
+    /// The turn that it has, or had last.
+    pub turn: u64,
+    /// Others have the same turn: the next batch goes in one insert with theirs.
+    pub joins: bool,
     /// The time that the last call told.
     now: Instant,
     flight: Option<Flight>,
@@ -121,6 +125,8 @@ impl Lane {
             trouble: None,
             bound,
             waits: false,
+            turn: 0,
+            joins: false,
             now,
             flight: None,
             busy: false,
@@ -175,33 +181,6 @@ impl Lane {
         }
     }
 
-    /// Seals the batch when it is full, or old enough and may be written now, or at once in a hurry. One that would
-    /// have to wait takes more instead: an insert costs ClickHouse as much as some thousands of rows.
-    pub fn seal_when_due(&mut self, now: Instant, linger: Duration, hurry: bool) {
-        let old = now.duration_since(self.batch.since) >= linger && !self.waits && self.flight.is_none();
-        if (hurry || old || self.batch_is_full()) && !self.batch.is_empty() && self.rerun_ahead().is_none() {
-            self.seal();
-        }
-    }
-
-    /// Since when it has something that could be written if it were its turn.
-    pub fn due_since(&self, now: Instant, linger: Duration, hurry: bool) -> Option<Instant> {
-        if self.flight.is_some() || self.halted || self.retry_at > now {
-            return None;
-        }
-        if let Some(ready) = &self.ready {
-            return Some(ready.since);
-        }
-        let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
-        let due = hurry || self.batch_is_full() || now.duration_since(self.batch.since) >= linger;
-        (open && due).then_some(self.batch.since)
-    }
-
-    /// Whether a batch of it is on its way and nothing holds it up.
-    pub fn is_at_work(&self, now: Instant) -> bool {
-        self.flight.is_some() && !self.halted && (self.busy || self.retry_at <= now)
-    }
-
     /// What has to be done now, if anything. Until [`Lane::done`] is told of it, nothing else.
     pub fn next(&mut self, enricher: &mut Enricher, now: Instant, hurry: bool) -> Option<Task> {
         self.now = now;
@@ -251,10 +230,12 @@ impl Lane {
                         stored: writing.stored.clone(),
                         tried: bill.tried,
                         rows: writing.will_be_rows(),
+                        group: writing.group,
                     };
                     Some(Task::Commit(intent.from, intent.to_string()))
                 }
-                Next::Look(month, token) => Some(Task::Look(month, token)),
+                Next::Look(month, tokens) => Some(Task::Look(month, tokens)),
+                Next::Join(joining) => Some(Task::Join(joining)),
                 Next::Insert(token, bytes) => Some(Task::Insert(token, bytes)),
                 Next::Fill(month, view, token) => Some(Task::Fill(month, view, token)),
                 Next::Nothing => {
@@ -392,7 +373,12 @@ impl Lane {
             stored: Vec::new(),
             tried: batch.tried,
             rows: false,
+            group: None,
         };
+        if std::mem::take(&mut self.joins) {
+            // The month that is written first.
+            intent.group = batch.blocks.keys().last().map(|&month| Group { id: self.turn, month });
+        }
         // A range that was intended before keeps its note: it says which server may have its rows.
         let before = self.rerun.take_if(|intent| intent.to == batch.to);
         let again = before.is_some();
@@ -419,7 +405,7 @@ impl Lane {
                     again,
                     self.now,
                 );
-                (writing.stored, writing.rows) = (intent.stored, intent.rows);
+                (writing.stored, writing.rows, writing.group) = (intent.stored, intent.rows, intent.group);
                 self.flight = Some(Flight::Writing(Box::new(writing), bill));
             }
             Some(Flight::Writing(mut writing, bill)) => {
@@ -451,8 +437,9 @@ impl Lane {
         let Some(cause) = &writing.refused else { return };
         let (part, from, to) = (self.batch.part.clone(), writing.from, writing.to);
         warn!(partition = part.number, from, to, cause, "rejected, looking for the rows");
-        let (server_started, stored, rows) = (writing.server_started, writing.stored.clone(), writing.rows);
-        self.rerun = Some(Intent { from, to, server_started, stored, tried: true, rows });
+        let Writing { server_started, rows, group, .. } = **writing;
+        let stored = writing.stored.clone();
+        self.rerun = Some(Intent { from, to, server_started, stored, tried: true, rows, group });
         self.ready = None;
         self.batch = Batch::new(part, from, true);
         // Some of the visits are taken again, and some may never be stored.
@@ -595,6 +582,8 @@ impl Lane {
         self.ready = Some(sealed);
     }
 }
+
+mod turn;
 
 #[cfg(test)]
 mod tests;

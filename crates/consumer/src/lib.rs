@@ -17,6 +17,7 @@ mod row;
 mod source;
 pub mod tables;
 mod task;
+mod turns;
 mod writer;
 
 pub use batch::{BROKEN_BATCH, readable};

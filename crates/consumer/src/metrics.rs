@@ -11,7 +11,8 @@ pub const METRICS: &[Metric] = &[
         "events or whole messages kept aside as unreadable",
         &[],
     ),
-    Metric::counter("consumer_batches_total", "batches written", &[]),
+    Metric::counter("consumer_batches_total", "batches written, each of one partition", &[]),
+    Metric::counter("consumer_inserts_total", "inserts sent, each of the batches of several partitions", &[]),
     Metric::counter(
         "consumer_unverified_batches_total",
         "blocks of which it could not be made sure that every view has them",

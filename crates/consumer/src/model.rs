@@ -1,8 +1,8 @@
-//! A model of everything around a [`Lane`], to drive the very machine through what goes wrong: owners that crash,
-//! are replaced or do not know it yet; replies that are lost or late; a ClickHouse that is killed in the middle of
-//! an insert, or loses the end of its log of tokens with its power; rows that it rejects.
+//! A model of everything around a [`Lane`] and its [`Turns`], to drive the very machines through what goes wrong:
+//! processes that crash, lose parts to others or do not know it yet; replies that are lost or late; a ClickHouse that is
+//! killed in the middle of an insert, or loses the end of its log of tokens with its power; rows that it rejects.
 //!
-//! A schedule is random and comes from one number. At its end all is healed, the last owner finishes, and every
+//! A schedule is random and comes from one number. At its end all is healed, the last owners finish, and every
 //! event must be there exactly once, in the table and in both views.
 
 mod server;
@@ -18,17 +18,19 @@ use rand::{RngExt, SeedableRng};
 use store::{Cause, InsertError, StoreError};
 
 use crate::aside::Answer;
+use crate::batch::EventId;
 use crate::intent::Intent;
 use crate::lane::{Bound, Lane};
 use crate::source::{CommitError, Part, Payload};
 use crate::task::{Done, Task};
+use crate::turns::{self, Fate, Turns};
 use server::{Request, Server};
 
 /// In the short form. The long form: `MAILBEACON_SCHEDULES=1000000 cargo test --release -p consumer schedules`.
 const SCHEDULES: u64 = 3_000;
 /// Random moves of one schedule.
-const MOVES: usize = 90;
-/// Rounds after the healing in which the last owner must be finished.
+const MOVES: usize = 140;
+/// Rounds after the healing in which the last owners must be finished.
 const ROUNDS_MAX: usize = 3_000;
 /// A group gives a silent member's parts to another after this long, at the least.
 const SESSION: Duration = Duration::from_secs(10);
@@ -36,13 +38,32 @@ const SESSION: Duration = Duration::from_secs(10);
 const BOOT: Duration = Duration::from_secs(10);
 /// A server that was killed takes this long to answer again, at the least.
 const START: Duration = Duration::from_millis(400);
+/// A batch is due when it is this old.
+const LINGER: Duration = Duration::from_millis(500);
 /// Two months, of which events are.
 const TIMES_MS: [i64; 2] = [1_764_000_000_000, 1_766_000_000_000];
 
 static TABLES: LazyLock<Arc<Tables>> = LazyLock::new(|| Arc::new(Tables::load(&[]).unwrap()));
 
-/// A row as the model sees it: month, offset, sequence.
-type ModelRow = (u32, u64, u64);
+/// A row as the model sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ModelRow {
+    month: u32,
+    part: usize,
+    off: u64,
+    seq: u64,
+}
+
+impl ModelRow {
+    fn id(&self) -> EventId {
+        (edge(self.part), self.seq)
+    }
+}
+
+/// Each part has the events of an edge of its own.
+fn edge(part: usize) -> u64 {
+    part as u64 + 1
+}
 
 struct Message {
     payload: Vec<u8>,
@@ -50,26 +71,32 @@ struct Message {
     single: bool,
 }
 
-struct Owner {
-    id: u64,
-    lane: Lane,
-    next_offset: u64,
+/// A part, as the source has it.
+struct Log {
+    messages: Vec<Message>,
+    committed: (Option<u64>, String),
+    /// Of the ownership that may commit.
     generation: u64,
-    /// Has requests under way that nobody waits for.
-    gone: bool,
+}
+
+struct Process {
+    id: u64,
+    lanes: BTreeMap<Part, Lane>,
+    /// Where each of its parts is read, and in which generation it has it.
+    reads: BTreeMap<usize, (u64, u64)>,
+    turns: Turns,
 }
 
 struct World {
     rng: SmallRng,
-    log: Vec<Message>,
-    /// Which sequences must be rows in the end, and which must be dead letters.
-    expected: HashSet<u64>,
-    poison: HashSet<u64>,
-    letters: HashSet<u64>,
-    committed: (Option<u64>, String),
-    generation: u64,
-    owners: Vec<Owner>,
-    owners_ever: u64,
+    logs: Vec<Log>,
+    /// Which events must be rows in the end, and which must be dead letters.
+    expected: HashSet<EventId>,
+    poison: HashSet<EventId>,
+    letters: HashSet<EventId>,
+    processes: Vec<Process>,
+    /// Counts processes and ownerships.
+    ever: u64,
     server: Server,
     requests: Vec<Request>,
     enricher: Enricher,
@@ -78,8 +105,8 @@ struct World {
     trail: Vec<String>,
 }
 
-fn part() -> Part {
-    Part { topic: Arc::from("t"), number: 0 }
+fn part(number: usize) -> Part {
+    Part { topic: Arc::from("t"), number: number as u32 }
 }
 
 fn away(what: &str) -> Cause {
@@ -91,15 +118,14 @@ impl World {
         let mut rng = SmallRng::seed_from_u64(seed);
         let embedded = rng.random_ratio(1, 4);
         let with_poison = rng.random_ratio(1, 3);
+        let parts = rng.random_range(1..4);
         let mut world = World {
-            log: Vec::new(),
+            logs: Vec::new(),
             expected: HashSet::new(),
             poison: HashSet::new(),
             letters: HashSet::new(),
-            committed: (None, String::new()),
-            generation: 0,
-            owners: Vec::new(),
-            owners_ever: 0,
+            processes: Vec::new(),
+            ever: 0,
             server: Server::new(),
             requests: Vec::new(),
             enricher: Enricher::new(TABLES.clone()),
@@ -108,33 +134,40 @@ impl World {
             trail: Vec::with_capacity(if trail { 1_000 } else { 0 }),
             rng,
         };
-        world.fill_log(with_poison);
-        world.take_over();
+        for part in 0..parts {
+            let log = world.log(part, with_poison);
+            world.logs.push(log);
+        }
+        world.server.poison = world.poison.clone();
+        world.start();
+        for part in 0..parts {
+            world.take_over(part, 0);
+        }
         world
     }
 
-    fn fill_log(&mut self, with_poison: bool) {
-        let messages = self.rng.random_range(3..12);
+    fn log(&mut self, part: usize, with_poison: bool) -> Log {
+        let count = self.rng.random_range(3..10);
+        let mut messages = Vec::new();
         let mut seq = 0;
-        for _ in 0..messages {
+        for _ in 0..count {
             let mut payload = Vec::new();
             let events = if self.embedded { 1 } else { self.rng.random_range(0..4) };
             for _ in 0..events {
                 let again = seq > 0 && !self.embedded && self.rng.random_ratio(1, 6);
                 let this = if again { self.rng.random_range(1..=seq) } else { seq + 1 };
                 seq = seq.max(this);
-                let poison = if again {
-                    self.poison.contains(&this)
-                } else {
-                    with_poison && self.rng.random_ratio(1, 8)
+                let id = (edge(part), this);
+                let poison = match again {
+                    true => self.poison.contains(&id),
+                    false => with_poison && self.rng.random_ratio(1, 8),
                 };
-                if poison {
-                    self.poison.insert(this);
-                } else {
-                    self.expected.insert(this);
-                }
+                match poison {
+                    true => self.poison.insert(id),
+                    false => self.expected.insert(id),
+                };
                 let event = Event {
-                    edge_id: 1,
+                    edge_id: edge(part),
                     seq: this,
                     kind: Kind::Open,
                     // A copy has the time of the first.
@@ -149,9 +182,9 @@ impl World {
                     false => Frames::push(&mut payload, &bytes),
                 }
             }
-            self.log.push(Message { payload, single: self.embedded });
+            messages.push(Message { payload, single: self.embedded });
         }
-        self.server.poison = self.poison.clone();
+        Log { messages, committed: (None, String::new()), generation: 0 }
     }
 
     fn note(&mut self, text: impl FnOnce() -> String) {
@@ -160,98 +193,143 @@ impl World {
         }
     }
 
-    /// A new owner of the part: the ones before it are not told.
-    fn take_over(&mut self) {
-        self.generation += 1;
-        self.owners_ever += 1;
-        let (committed, note) = self.committed.clone();
+    /// One process more, which has no parts yet. Returns where it is.
+    fn start(&mut self) -> usize {
+        self.ever += 1;
+        let turns = Turns::new(self.rng.random());
+        self.processes.push(Process { id: self.ever, lanes: BTreeMap::new(), reads: BTreeMap::new(), turns });
+        self.processes.len() - 1
+    }
+
+    /// Gives a part to a process: who had it before is not told.
+    fn take_over(&mut self, number: usize, process: usize) {
+        self.ever += 1;
+        let log = &mut self.logs[number];
+        log.generation = self.ever;
+        let (committed, note) = log.committed.clone();
         let intent = Intent::read(&note, committed).unwrap();
-        self.note(|| format!("take over at {committed:?} {note:?}"));
+        let id = self.processes[process].id;
+        self.note(|| format!("{id} takes over {number} at {committed:?} {note:?}"));
         let bound = Bound { rows_max: self.rng.random_range(1..6), bytes_max: 1 << 20 };
-        let lane = Lane::new(part(), self.owners_ever, committed, intent, bound, self.rng.random());
-        self.owners.push(Owner {
-            id: self.owners_ever,
-            lane,
-            next_offset: committed.unwrap_or(0),
-            generation: self.generation,
-            gone: false,
-        });
+        let lane = Lane::new(part(number), self.ever, committed, intent, bound, self.rng.random());
+        let process = &mut self.processes[process];
+        if let Some(before) = process.lanes.insert(part(number), lane) {
+            process.turns.go_alone(&before);
+        }
+        process.reads.insert(number, (committed.unwrap_or(0), self.ever));
     }
 
     /// One random thing happens.
     fn step(&mut self) {
-        let owner = self.rng.random_range(0..self.owners.len());
+        let process = self.rng.random_range(0..self.processes.len());
+        let number = self.rng.random_range(0..self.logs.len());
+        let hurry = self.rng.random_ratio(1, 3);
         match self.rng.random_range(0..100) {
-            0..30 => self.hand_over(owner),
-            30..58 => self.act(owner),
-            58..80 => self.progress(),
+            0..22 => self.hand_over(process, number),
+            22..34 => self.give_turns(process, hurry),
+            34..53 => self.act(process, number),
+            53..60 => self.send(process, hurry),
+            60..80 => self.progress(),
             80..84 => self.give_up_on_a_reply(),
             84..88 => self.now += Duration::from_millis(self.rng.random_range(10..3_000)),
             88..91 => self.kill_server(),
             91..92 => self.cut_power(),
-            92..95 => self.crash(owner),
-            95..98 if !self.embedded => self.replace(),
-            _ => self.seal(owner, true),
+            92..95 => self.crash(process),
+            95..98 if !self.embedded => self.replace(number),
+            _ => self.now += Duration::from_millis(self.rng.random_range(10..100)),
         }
     }
 
-    fn hand_over(&mut self, owner: usize) {
-        let owner = &mut self.owners[owner];
-        if owner.lane.is_full() {
-            return;
-        }
-        if let Some(message) = self.log.get(owner.next_offset as usize) {
+    fn hand_over(&mut self, process: usize, number: usize) {
+        let Process { lanes, reads, .. } = &mut self.processes[process];
+        let Some(lane) = lanes.get_mut(&part(number)).filter(|lane| !lane.is_full()) else { return };
+        let Some((next, _)) = reads.get_mut(&number) else { return };
+        if let Some(message) = self.logs[number].messages.get(*next as usize) {
             let payload = match message.single {
                 true => Payload::Event(&message.payload),
                 false => Payload::Batch(&message.payload),
             };
-            owner.lane.take(&mut self.enricher, owner.next_offset, payload);
-            owner.next_offset += 1;
+            lane.take(&mut self.enricher, *next, payload);
+            *next += 1;
         }
     }
 
-    fn seal(&mut self, owner: usize, hurry: bool) {
-        self.owners[owner].lane.seal_when_due(self.now, Duration::from_secs(1), hurry);
+    fn give_turns(&mut self, process: usize, hurry: bool) {
+        let Process { lanes, turns, .. } = &mut self.processes[process];
+        turns.give(lanes.values_mut(), 1, self.now, LINGER, hurry);
+        lanes.values_mut().for_each(|lane| lane.seal_when_due(self.now, LINGER, hurry));
     }
 
-    /// The owner does what it has to do next.
-    fn act(&mut self, owner: usize) {
-        let lane = &mut self.owners[owner].lane;
+    /// A process does what a part of it needs next.
+    fn act(&mut self, process: usize, number: usize) {
+        let Process { id, lanes, reads, turns } = &mut self.processes[process];
+        let (id, own) = (*id, part(number));
+        let Some(lane) = lanes.get_mut(&own) else { return };
         self.now = self.now.max(lane.retry_at);
         let Some(task) = lane.next(&mut self.enricher, self.now, false) else { return };
-        let (id, generation) = (self.owners[owner].id, self.owners[owner].generation);
-        self.note(|| format!("owner {id}: {}", brief(&task)));
+        let (epoch, Some((next, generation))) = (lane.epoch, reads.get_mut(&number)) else { return };
+        let said = brief(&task);
         let done = match task {
-            Task::Commit(offset, note) => Done::Committed(self.commit(generation, offset, note)),
+            Task::Commit(offset, note) => {
+                let generation = *generation;
+                Some(Done::Committed(self.commit(number, generation, offset, note)))
+            }
             Task::Rewind(offset) => {
-                self.owners[owner].next_offset = offset;
-                Done::Rewound(Ok(()))
+                *next = offset;
+                Some(Done::Rewound(Ok(())))
             }
             Task::Keep => {
-                let letters = self.owners[owner].lane.letters();
-                assert!(!letters.is_empty());
-                let seqs: Vec<u64> = letters.iter().map(|l| Event::decode(&l.bytes).unwrap().seq).collect();
-                self.letters.extend(seqs);
-                Done::Kept(Ok(()))
+                assert!(!lane.letters().is_empty());
+                let ids = lane.letters().iter().map(|letter| Event::decode(&letter.bytes).unwrap().seq);
+                self.letters.extend(ids.map(|seq| (edge(number), seq)));
+                Some(Done::Kept(Ok(())))
             }
+            Task::Join(joining) => (!turns.join(lane, joining)).then(|| Done::Inserted(Err(turns::late()))),
             task => {
-                let lane = &self.owners[owner].lane;
+                if let Task::Insert(..) = task {
+                    turns.go_alone(lane);
+                }
                 let of = lane.under_way().map_or((0, 0), |writing| (writing.from, writing.to));
-                return self.requests.push(Request::new(id, of, task));
+                self.requests.push(Request::new((id, number, epoch), of, task));
+                None
             }
         };
-        self.owners[owner].lane.done(&mut self.enricher, done, self.now);
+        self.note(|| format!("{id}/{number}: {said}"));
+        if let Some(done) = done {
+            self.reply((id, number, epoch), done);
+        }
+    }
+
+    /// A process sends the inserts that are put together.
+    fn send(&mut self, process: usize, hurry: bool) {
+        let Process { id, lanes, turns, .. } = &mut self.processes[process];
+        let id = *id;
+        let (inserts, late) = turns.ready(lanes, self.now, hurry);
+        let late: Vec<_> =
+            late.into_iter().map(|part| (id, part.number as usize, lanes[&part].epoch)).collect();
+        for insert in inserts {
+            self.note(|| format!("{id}: insert {} of {} parts", insert.group.token(), insert.all.len()));
+            self.requests.push(Request::together(id, insert));
+        }
+        late.into_iter().for_each(|who| self.reply(who, Done::Inserted(Err(turns::late()))));
     }
 
     /// Fenced by the generation; the reply may be lost.
-    fn commit(&mut self, generation: u64, offset: u64, note: String) -> Result<(), CommitError> {
-        if generation != self.generation {
+    fn commit(
+        &mut self,
+        number: usize,
+        generation: u64,
+        offset: u64,
+        note: String,
+    ) -> Result<(), CommitError> {
+        let log = &mut self.logs[number];
+        if generation != log.generation {
             return Err(CommitError::Fenced("another owner".to_owned()));
         }
         if self.rng.random_ratio(1, 12) {
             return Err(CommitError::Retry("did not arrive".to_owned()));
         }
-        self.committed = (Some(offset), note);
+        log.committed = (Some(offset), note);
         match self.rng.random_ratio(1, 12) {
             true => Err(CommitError::Retry("reply lost".to_owned())),
             false => Ok(()),
@@ -269,8 +347,8 @@ impl World {
             if let Some(done) = self.server.progress(&mut self.requests[index]) {
                 let request = self.requests.swap_remove(index);
                 let lost = self.rng.random_ratio(1, 10);
-                return self
-                    .reply(request.owner, if lost { failed(&request.task, "reply lost") } else { done });
+                let done = if lost { failed(&request.task, "reply lost") } else { done };
+                return self.reply_all(request.waits, request.fate, done);
             }
             if self.rng.random_ratio(1, 3) {
                 return;
@@ -287,10 +365,23 @@ impl World {
         }));
     }
 
-    fn reply(&mut self, owner: u64, done: Done) {
-        self.note(|| format!("owner {owner} hears {done:?}"));
-        if let Some(owner) = self.owners.iter_mut().find(|known| known.id == owner && !known.gone) {
-            owner.lane.done(&mut self.enricher, done, self.now);
+    fn reply_all(&mut self, waits: Vec<(u64, usize, u64)>, fate: Option<Fate>, done: Done) {
+        for who in waits {
+            match (&fate, &done) {
+                (Some(fate), Done::Inserted(answer)) => {
+                    self.reply(who, Done::Inserted(fate.of_each(answer, self.now)));
+                }
+                _ => return self.reply(who, done),
+            }
+        }
+    }
+
+    fn reply(&mut self, (id, number, epoch): (u64, usize, u64), done: Done) {
+        self.note(|| format!("{id}/{number} hears {done:?}"));
+        let process = self.processes.iter_mut().find(|process| process.id == id);
+        let lane = process.and_then(|process| process.lanes.get_mut(&part(number)));
+        if let Some(lane) = lane.filter(|lane| lane.epoch == epoch) {
+            lane.done(&mut self.enricher, done, self.now);
         }
     }
 
@@ -300,11 +391,10 @@ impl World {
             return;
         }
         let index = self.rng.random_range(0..self.requests.len());
-        let owner = std::mem::replace(&mut self.requests[index].owner, 0);
-        if owner != 0 {
-            let done = failed(&self.requests[index].task, "no answer in time");
-            self.reply(owner, done);
-        }
+        let request = &mut self.requests[index];
+        let done = failed(&request.task, "no answer in time");
+        let (waits, fate) = (std::mem::take(&mut request.waits), request.fate.clone());
+        self.reply_all(waits, fate, done);
     }
 
     fn kill_server(&mut self) {
@@ -319,7 +409,8 @@ impl World {
             if self.rng.random_ratio(1, 3) {
                 self.server.burn(&request);
             }
-            self.reply(request.owner, failed(&request.task, "connection reset"));
+            let done = failed(&request.task, "connection reset");
+            self.reply_all(request.waits, request.fate, done);
         }
         self.server.started += if quick { 1 } else { 100 };
         self.now += START;
@@ -335,54 +426,71 @@ impl World {
         self.server.forget(lost);
     }
 
-    /// The owner is no more; what it has sent is. Somebody takes over at some time.
-    fn crash(&mut self, owner: usize) {
-        let id = self.owners[owner].id;
-        self.note(|| format!("owner {id} crashes"));
-        let was_current = self.owners[owner].generation == self.generation;
-        self.owners.swap_remove(owner);
+    /// The process is no more; what it has sent is. Others take over its parts at some time.
+    fn crash(&mut self, process: usize) {
+        let gone = self.processes.swap_remove(process);
+        self.note(|| format!("{} crashes", gone.id));
         for request in &mut self.requests {
-            if request.owner == id {
-                request.owner = 0;
+            request.waits.retain(|(id, ..)| *id != gone.id);
+        }
+        if self.processes.is_empty() || self.rng.random() {
+            self.start();
+        }
+        for (number, (_, generation)) in gone.reads {
+            if generation == self.logs[number].generation {
+                let heir = self.rng.random_range(0..self.processes.len());
+                self.take_over(number, heir);
             }
         }
-        if was_current || self.owners.is_empty() {
-            self.take_over();
-        }
     }
 
-    /// Another owner takes over from one that was silent for too long, and does not know it.
-    fn replace(&mut self) {
-        if self.owners.len() < 3 {
-            self.now += SESSION;
-            self.take_over();
+    /// Another process takes over a part from one that was silent for too long, and does not know it.
+    fn replace(&mut self, number: usize) {
+        self.now += SESSION;
+        if self.processes.len() < 3 {
+            self.start();
         }
+        let heir = self.rng.random_range(0..self.processes.len());
+        self.take_over(number, heir);
     }
 
-    /// Everything works again, and the last owner finishes.
+    /// Everything works again, and the last owners finish.
     fn heal(&mut self) {
         self.note(|| "healed".to_owned());
         while !self.requests.is_empty() {
             self.progress_all();
         }
-        let last = self.generation;
-        self.owners.retain(|owner| owner.generation == last);
-        assert_eq!(self.owners.len(), 1);
+        for process in &mut self.processes {
+            process.reads.retain(|number, (_, generation)| *generation == self.logs[*number].generation);
+            process.lanes.retain(|part, _| process.reads.contains_key(&(part.number as usize)));
+        }
         for _ in 0..ROUNDS_MAX {
-            self.now += Duration::from_millis(300);
-            self.hand_over(0);
-            self.seal(0, false);
-            self.act(0);
+            self.now += Duration::from_millis(30);
+            for process in 0..self.processes.len() {
+                (0..self.logs.len()).for_each(|number| self.hand_over(process, number));
+                self.give_turns(process, false);
+                (0..self.logs.len()).for_each(|number| self.act(process, number));
+                self.send(process, false);
+            }
             self.progress_all();
-            let owner = &self.owners[0];
-            if owner.next_offset == self.log.len() as u64 {
-                self.owners[0].lane.end();
-                if self.owners[0].lane.is_settled() && self.requests.is_empty() {
-                    return;
+            let mut settled = self.requests.is_empty();
+            for Process { lanes, reads, .. } in &mut self.processes {
+                for (number, (next, _)) in reads {
+                    let lane = lanes.get_mut(&part(*number)).unwrap();
+                    let ended = *next == self.logs[*number].messages.len() as u64;
+                    if ended {
+                        lane.end();
+                    }
+                    settled &= ended && lane.is_settled();
                 }
             }
+            if settled {
+                return;
+            }
         }
-        panic!("the last owner does not come to an end: {:?}", self.owners[0].lane.trouble);
+        let lanes = self.processes.iter().flat_map(|process| process.lanes.values());
+        let why: Vec<_> = lanes.map(|lane| &lane.trouble).collect();
+        panic!("the last owners do not come to an end: {why:?}");
     }
 
     fn progress_all(&mut self) {
@@ -392,7 +500,7 @@ impl World {
             match self.server.progress(&mut self.requests[index]) {
                 Some(done) => {
                     let request = self.requests.swap_remove(index);
-                    self.reply(request.owner, done);
+                    self.reply_all(request.waits, request.fate, done);
                 }
                 None => index += 1,
             }
@@ -400,23 +508,25 @@ impl World {
     }
 
     fn check(&self) {
-        let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
-        for (_, _, seq) in self.server.rows() {
-            *rows.entry(seq).or_default() += 1;
+        let mut rows: BTreeMap<EventId, u64> = BTreeMap::new();
+        for row in self.server.rows() {
+            *rows.entry(row.id()).or_default() += 1;
         }
-        for (seq, copies) in &rows {
-            assert_eq!(*copies, 1, "event {seq} is stored {copies} times");
-            assert!(!self.poison.contains(seq), "event {seq} cannot be stored");
+        for (id, copies) in &rows {
+            assert_eq!(*copies, 1, "event {id:?} is stored {copies} times");
+            assert!(!self.poison.contains(id), "event {id:?} cannot be stored");
         }
-        for seq in &self.expected {
-            assert!(rows.contains_key(seq), "event {seq} is lost");
+        for id in &self.expected {
+            assert!(rows.contains_key(id), "event {id:?} is lost");
         }
-        for seq in &self.poison {
-            assert!(self.letters.contains(seq), "event {seq} is rejected and not kept");
+        for id in &self.poison {
+            assert!(self.letters.contains(id), "event {id:?} is rejected and not kept");
         }
         assert!(self.letters.is_subset(&self.poison), "an event that can be stored was put aside");
         self.server.check_views();
-        assert_eq!(self.owners[0].lane.trouble, None);
+        for lane in self.processes.iter().flat_map(|process| process.lanes.values()) {
+            assert_eq!(lane.trouble, None);
+        }
     }
 }
 
@@ -435,6 +545,7 @@ fn brief(task: &Task) -> String {
     match task {
         Task::Insert(token, _) => format!("insert {token}"),
         Task::Try(_) => "try".to_owned(),
+        Task::Join(joining) => format!("join {}", joining.group.token()),
         task => format!("{task:?}"),
     }
 }

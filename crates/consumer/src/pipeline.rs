@@ -6,14 +6,15 @@
 //! 1. *take*: messages are decoded, enriched and encoded into the batch as they come.
 //! 2. *ask*: what cannot be read is kept aside; events that may be stored already are looked for.
 //! 3. *intend*: the batch's exact range is committed beside the offset it starts at. Only the owner can.
-//! 4. *write*: the rows are inserted under a token that names the range, until they are known to be stored.
+//! 4. *write*: the rows are inserted under a token that names the range, or together with those of other parts under one
+//!    that the intent names, until they are known to be stored.
 //!
 //! What comes next is decided by the part's [`Lane`], without input or output. Here its tasks are done.
 //!
 //! The commit that starts the next batch acknowledges the last one. A crash anywhere leaves an intent, which the
 //! next owner writes again; the token, or a look into the store, keeps it from being stored twice.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -32,7 +33,8 @@ use crate::config::Config;
 use crate::intent::Intent;
 use crate::lane::{Bound, Lane};
 use crate::source::{Part, Polled, Source, SourceError, Taken};
-use crate::task::Done;
+use crate::task::{Done, Task};
+use crate::turns::{self, Turns};
 
 /// How long to wait for a message at most: results of writes are looked at in between.
 const POLL_WAIT: Duration = Duration::from_millis(20);
@@ -44,9 +46,6 @@ const RELEASE_WAIT: Duration = Duration::from_secs(5);
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 /// How long an error of the source keeps the consumer unready: it is reported now and then, not with every poll.
 const TROUBLE_SHOWN: Duration = Duration::from_secs(10);
-/// Batches that are on their way to a shard at a time. An insert costs ClickHouse as much as some thousands of rows, so
-/// what has to wait for others had better wait in a batch that still grows.
-const WRITES_MAX: usize = 3;
 
 /// Runs until `shutdown` (then finishes what it has taken, within `drain_ms`) or until the source fails for good.
 /// Blocks the calling thread; reads and writes of the store run on `runtime`. The part `consumer` of `health` is
@@ -69,8 +68,9 @@ pub fn run(
     let mut pipeline = Pipeline {
         config: config.clone(),
         enricher: Enricher::new(tables.borrow_and_update().clone()).with_addresses(config.address.clone()),
-        lanes: HashMap::new(),
+        lanes: BTreeMap::new(),
         epoch: 0,
+        turns: Turns::new(rand::random()),
         aside: Aside { store, runtime: runtime.clone(), results },
     };
     let (mut stop_at, mut trouble) = (None, None);
@@ -96,7 +96,7 @@ pub fn run(
                 Polled::Ended(part) => pipeline.lanes.get_mut(part).into_iter().for_each(Lane::end),
                 Polled::Revoked(parts) => leaving.extend(parts),
                 Polled::Lost(parts) => pipeline.lose(&parts),
-                Polled::Left(parts) => parts.iter().for_each(|part| _ = pipeline.lanes.remove(part)),
+                Polled::Left(parts) => parts.iter().for_each(|part| _ = pipeline.remove(part)),
             }
             Taken::Room
         });
@@ -138,9 +138,10 @@ pub fn run(
 struct Pipeline {
     config: Config,
     enricher: Enricher,
-    lanes: HashMap<Part, Lane>,
+    lanes: BTreeMap<Part, Lane>,
     /// Counts assignments: a result of an earlier ownership of a part is nobody's.
     epoch: u64,
+    turns: Turns,
     aside: Aside,
 }
 
@@ -164,13 +165,21 @@ impl Pipeline {
             error!(cause, partition = part.number, "cannot take over this partition");
             lane.halt(cause);
         }
+        self.remove(&part);
         self.lanes.insert(part, lane);
+    }
+
+    fn remove(&mut self, part: &Part) -> Option<Lane> {
+        let lane = self.lanes.remove(part)?;
+        // The next owner goes on with what it has under way.
+        self.turns.go_alone(&lane);
+        Some(lane)
     }
 
     /// Drops what another owner has by now.
     fn lose(&mut self, parts: &[Part]) {
         for part in parts {
-            if self.lanes.remove(part).is_some() {
+            if self.remove(part).is_some() {
                 warn!(partition = part.number, "partition lost");
                 counter!("consumer_fenced_partitions_total").increment(1);
             }
@@ -183,7 +192,7 @@ impl Pipeline {
         let bound = self.bound();
         let linger = Duration::from_millis(self.config.linger_ms);
         let stop = hurry && !source.drains();
-        self.take_turns(now, linger, hurry);
+        self.turns.give(self.lanes.values_mut(), self.aside.store.shards(), now, linger, hurry);
         for lane in self.lanes.values_mut() {
             lane.bound = bound;
             lane.seal_when_due(now, linger, hurry);
@@ -193,34 +202,27 @@ impl Pipeline {
         }
         for lane in self.lanes.values_mut() {
             let retry_at = lane.retry_at;
-            drive(&self.aside, &mut self.enricher, lane, source, hurry);
+            drive(&self.aside, &mut self.turns, &mut self.enricher, lane, source, hurry);
             if lane.retry_at != retry_at {
                 // What failed just now may have taken seconds: the source is polled before another part is tried.
                 break;
             }
         }
+        self.send(false);
     }
 
-    /// Says which parts may begin to write: those that have waited longest.
-    fn take_turns(&mut self, now: Instant, linger: Duration, hurry: bool) {
-        let shards = self.aside.store.shards();
-        let shard = |lane: &Lane| lane.batch.part.number as usize % shards;
-        let mut free = vec![WRITES_MAX; shards];
-        let mut due = Vec::new();
-        for lane in self.lanes.values_mut() {
-            lane.waits = true;
-            if lane.is_at_work(now) {
-                let free = &mut free[shard(lane)];
-                *free = free.saturating_sub(1);
-            } else if let Some(since) = lane.due_since(now, linger, hurry) {
-                due.push((since, lane));
-            }
+    /// Sends the inserts that are put together.
+    fn send(&mut self, hurry: bool) {
+        let now = Instant::now();
+        let (inserts, late) = self.turns.ready(&self.lanes, now, hurry);
+        counter!("consumer_inserts_total").increment(inserts.len() as u64);
+        for insert in inserts {
+            self.aside.insert_together(insert);
         }
-        due.sort_by_key(|(since, _)| *since);
-        for (_, lane) in due {
-            let free = &mut free[shard(lane)];
-            lane.waits = *free == 0;
-            *free = free.saturating_sub(1);
+        for part in late {
+            if let Some(lane) = self.lanes.get_mut(&part) {
+                lane.done(&mut self.enricher, Done::Inserted(Err(turns::late())), now);
+            }
         }
     }
 
@@ -229,7 +231,7 @@ impl Pipeline {
         if let Some(lane) = self.lanes.get_mut(part).filter(|lane| lane.epoch == epoch) {
             lane.done(&mut self.enricher, result, Instant::now());
             if lane.under_way().is_some() {
-                drive(&self.aside, &mut self.enricher, lane, source, false);
+                drive(&self.aside, &mut self.turns, &mut self.enricher, lane, source, false);
             }
         }
     }
@@ -242,9 +244,10 @@ impl Pipeline {
             for part in parts {
                 let Some(lane) = self.lanes.get_mut(part) else { continue };
                 if lane.under_way().is_some() {
-                    drive(&self.aside, &mut self.enricher, lane, source, false);
+                    drive(&self.aside, &mut self.turns, &mut self.enricher, lane, source, false);
                 }
             }
+            self.send(true);
             if !parts.iter().any(|part| self.lanes.get(part).is_some_and(Lane::is_writing)) {
                 break;
             }
@@ -253,7 +256,7 @@ impl Pipeline {
             self.follow_up(source, &part, epoch, result);
         }
         for part in parts {
-            let Some(lane) = self.lanes.remove(part) else { continue };
+            let Some(lane) = self.remove(part) else { continue };
             if let Some(offset) = lane.unacknowledged().filter(|_| !lane.is_intended())
                 && let Err(cause) = source.commit(part, offset, "")
             {
@@ -290,9 +293,19 @@ impl Pipeline {
 }
 
 /// Does what a part needs done, until something is under way beside the pipeline or has to wait.
-fn drive(aside: &Aside, enricher: &mut Enricher, lane: &mut Lane, source: &mut dyn Source, hurry: bool) {
+fn drive(
+    aside: &Aside,
+    turns: &mut Turns,
+    enricher: &mut Enricher,
+    lane: &mut Lane,
+    source: &mut dyn Source,
+    hurry: bool,
+) {
     while let Some(task) = lane.next(enricher, Instant::now(), hurry) {
-        let Some(done) = aside.perform(lane, source, task) else { break };
+        if let Task::Insert(..) = task {
+            counter!("consumer_inserts_total").increment(1);
+        }
+        let Some(done) = aside.perform(turns, lane, source, task) else { break };
         lane.done(enricher, done, Instant::now());
     }
 }

@@ -1,10 +1,13 @@
 //! What a part needs done, and what it came to.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use store::{InsertError, KnownId, PastVisit, StoreError, Traces};
+use store::{Block, InsertError, KnownId, PastVisit, StoreError, Traces};
 
 use crate::aside::Answer;
 use crate::source::{CommitError, SourceError};
+use crate::writer::{Joining, Tokens};
 
 /// Something to do for a part.
 #[derive(Debug)]
@@ -19,12 +22,14 @@ pub enum Task {
     Commit(u64, String),
     /// Hand out messages from this offset on again.
     Rewind(u64),
-    /// Ask what there is of a batch's rows of this month, whose tokens begin with this.
-    Look(u32, String),
+    /// Ask what there is of a batch's rows of this month.
+    Look(u32, Tokens),
     /// Find out whether this block would be taken, without storing it.
     Try(Bytes),
     /// Insert under this token.
-    Insert(String, Bytes),
+    Insert(String, Arc<Block>),
+    /// Insert with what other parts have for the same group, once for all of them; answered by [`Done::Inserted`].
+    Join(Joining),
     /// Fill a view under this token, with a batch's rows of this month.
     Fill(u32, String, String),
 }

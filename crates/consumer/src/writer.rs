@@ -10,15 +10,21 @@
 //!   it is and completes views that may still be filling, under their own tokens. Then look.
 //! * it is there, from a server that was started since: the end of its log of tokens may be lost, so it is not sent
 //!   again. Once nothing of it is running any more, the views that lack it are filled.
+//!
+//! An insert costs ClickHouse as much as some thousands of rows. So the rows of several parts go in one, under a token of
+//! its own that each part's intent names. When it is not known what became of that insert, every part goes on alone, from
+//! the look above. What is not there is sent under the group's token by whoever comes first, and so nothing else can
+//! come in under it any more, however late: to the others the token is one that the server knows without their rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use store::{Cause, InsertError, StoreError, Traces};
+use store::{Block, Cause, InsertError, StoreError, Traces};
 
+use crate::intent::Group;
 use crate::source::Part;
 
 /// A batch that is being written.
@@ -30,12 +36,14 @@ pub struct Writing {
     pub from: u64,
     /// Past the last offset.
     pub to: u64,
-    /// What is left of it, each block's bytes as every attempt sends them.
+    /// What is left of it.
     pub blocks: Vec<Sealed>,
     /// When the server was started that the first attempt went to, Unix seconds, as the intent says.
     pub server_started: i64,
     /// The intent says that rows go under tokens that fill no views.
     pub rows: bool,
+    /// Rows of its month go under the token of several parts, as the intent says.
+    pub group: Option<Group>,
     /// Months that are stored, here or by an earlier owner.
     pub stored: Vec<u32>,
     /// Why the server does not take a block, of which it has nothing.
@@ -62,8 +70,8 @@ pub struct Writing {
 pub struct Sealed {
     /// The month.
     pub month: u32,
-    /// The block.
-    pub bytes: Bytes,
+    /// The block, as every attempt sends it.
+    pub block: Arc<Block>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -79,14 +87,36 @@ enum Step {
 pub enum Next {
     /// The intent must name this server, and these months as stored, before more is sent.
     Rename(i64),
-    /// What does the server have of the batch's rows of this month, whose tokens begin with this?
-    Look(u32, String),
+    /// What does the server have of the batch's rows of this month?
+    Look(u32, Tokens),
     /// To be inserted under the token.
-    Insert(String, Bytes),
+    Insert(String, Arc<Block>),
+    /// To be inserted with others.
+    Join(Joining),
     /// To be filled under the token: a month's rows into a view.
     Fill(u32, String, String),
     /// All is stored, or known to be rejected.
     Nothing,
+}
+
+/// A block that goes in one insert with those of other parts.
+#[derive(Debug)]
+pub struct Joining {
+    /// The insert.
+    pub group: Group,
+    /// The block.
+    pub block: Arc<Block>,
+    /// From then on it must be looked at before it is sent.
+    pub until: Instant,
+}
+
+/// Under which tokens rows of a batch may be on their way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// What those of all its own inserts and fillings begin with.
+    pub own: String,
+    /// That of the insert with other parts'; empty when there was none.
+    pub group: String,
 }
 
 /// Why a block is not known to be stored.
@@ -141,6 +171,7 @@ impl Writing {
             blocks,
             server_started,
             rows: false,
+            group: None,
             stored: Vec::new(),
             refused: None,
             unverified: 0,
@@ -164,16 +195,21 @@ impl Writing {
         if acts && now.duration_since(self.known_at) > KNOWN_FRESH {
             (self.uncertain, self.step) = (true, Step::Look);
         }
-        let Sealed { month, bytes } = sealed;
+        let Sealed { month, block } = sealed;
         match &self.step {
-            Step::Look | Step::Check => Next::Look(*month, self.name(sealed)),
-            Step::Send => Next::Insert(self.token(sealed), bytes.clone()),
+            Step::Look | Step::Check => Next::Look(*month, self.tokens(sealed)),
+            Step::Send => match self.group_of(sealed) {
+                Some(group) if !self.uncertain => {
+                    Next::Join(Joining { group, block: block.clone(), until: self.known_at + KNOWN_FRESH })
+                }
+                _ => Next::Insert(self.token(sealed), block.clone()),
+            },
             Step::Fill(views) => match views.last() {
                 Some(view) => {
                     let token = format!("{}/view/{view}/{}", self.name(sealed), self.filled_before(view));
                     Next::Fill(*month, view.clone(), token)
                 }
-                None => Next::Look(*month, self.name(sealed)),
+                None => Next::Look(*month, self.tokens(sealed)),
             },
         }
     }
@@ -287,12 +323,23 @@ impl Writing {
         self.step = if self.uncertain { Step::Look } else { Step::Send };
     }
 
-    /// Names exactly what is sent: the same token with other rows would drop them in silence.
+    /// Names exactly what is sent: the same token with other rows would drop them in silence. A group's may be known with
+    /// other rows: what is sent under it alone is always looked for.
     fn token(&self, sealed: &Sealed) -> String {
-        match self.burnt.max(u32::from(self.rows)) {
-            0 => self.name(sealed),
-            burnt => format!("{}/rows/{burnt}", self.name(sealed)),
+        match (self.burnt.max(u32::from(self.rows)), self.group_of(sealed)) {
+            (0, Some(group)) => group.token(),
+            (0, None) => self.name(sealed),
+            (burnt, _) => format!("{}/rows/{burnt}", self.name(sealed)),
         }
+    }
+
+    fn group_of(&self, sealed: &Sealed) -> Option<Group> {
+        self.group.filter(|group| group.month == sealed.month && !self.will_be_rows())
+    }
+
+    fn tokens(&self, sealed: &Sealed) -> Tokens {
+        let group = self.group.filter(|group| group.month == sealed.month);
+        Tokens { own: self.name(sealed), group: group.as_ref().map(Group::token).unwrap_or_default() }
     }
 
     fn name(&self, sealed: &Sealed) -> String {

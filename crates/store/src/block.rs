@@ -246,6 +246,11 @@ impl Column {
         }
         &mut self.nested[member]
     }
+
+    /// Of an array, how many elements there are up to each row.
+    fn ends(&self) -> impl Iterator<Item = u64> {
+        self.values.as_chunks().0.iter().map(|end| u64::from_le_bytes(*end))
+    }
 }
 
 impl Block {
@@ -281,22 +286,43 @@ impl Block {
     /// The rows as a block in the Native format, ready for [`crate::Store::insert`]. The block is empty afterwards
     /// and keeps its memory.
     pub fn finish(&mut self) -> Bytes {
-        // 128 bytes hold a column's name and type, on the average of all.
-        let mut out = BytesMut::with_capacity(self.bytes() + 128 * Row::COLUMNS.len());
-        put_varint(&mut out, Row::COLUMNS.len() as u64);
-        put_varint(&mut out, self.rows as u64);
-        for ((name, ty), column) in Row::COLUMNS.iter().zip(&mut self.columns) {
-            put_text(&mut out, name);
-            put_text(&mut out, ty);
-            out.extend_from_slice(&column.values);
+        let out = Block::together(&[&*self]);
+        for column in &mut self.columns {
             column.values.clear();
-            for member in &mut column.nested {
-                out.extend_from_slice(member);
-                member.clear();
-            }
+            column.nested.iter_mut().for_each(Vec::clear);
             column.elements = 0;
         }
         self.rows = 0;
+        out
+    }
+
+    /// The rows of several blocks, one after the other, as a single block in the Native format. It must be a single one:
+    /// of an insert of several ClickHouse makes one part as well, but what it notes then is not the token alone.
+    pub fn together(blocks: &[&Block]) -> Bytes {
+        let bytes: usize = blocks.iter().map(|block| block.bytes()).sum();
+        // 128 bytes hold a column's name and type, on the average of all.
+        let mut out = BytesMut::with_capacity(bytes + 128 * Row::COLUMNS.len());
+        put_varint(&mut out, Row::COLUMNS.len() as u64);
+        put_varint(&mut out, blocks.iter().map(|block| block.rows as u64).sum());
+        for (at, (name, ty)) in Row::COLUMNS.iter().enumerate() {
+            put_text(&mut out, name);
+            put_text(&mut out, ty);
+            let columns = || blocks.iter().map(|block| &block.columns[at]);
+            let members = columns().map(|column| column.nested.len()).max().unwrap_or(0);
+            let mut before = 0;
+            for column in columns() {
+                match before {
+                    0 => out.extend_from_slice(&column.values),
+                    _ => column.ends().for_each(|end| out.put_u64_le(before + end)),
+                }
+                before += column.elements;
+            }
+            for member in 0..members {
+                columns()
+                    .filter_map(|column| column.nested.get(member))
+                    .for_each(|own| out.extend_from_slice(own));
+            }
+        }
         out.freeze()
     }
 }
@@ -387,5 +413,37 @@ mod tests {
         block.push(&row);
         assert_eq!(block.bytes(), bytes);
         assert_eq!(block.finish(), first);
+    }
+
+    #[test]
+    fn blocks_together_are_what_one_of_all_rows_is() {
+        let correction = Correction {
+            edge_id: 1,
+            seq: 2,
+            received_at_ms: 3,
+            recipient: 4,
+            kind: 2,
+            link: 5,
+            verdict: 4,
+            confidence: 3,
+            reason: "sweep",
+        };
+        let rows = [
+            Row { seq: 1, target: "t", ..Row::default() },
+            Row { seq: 2, reasons: &["a", "bc"], ..Row::default() },
+            Row { seq: 3, corrects: &[correction], reasons: &["d"], ..Row::default() },
+            Row { seq: 4, ..Row::default() },
+            Row { seq: 5, corrects: &[correction, correction], ..Row::default() },
+        ];
+        let of = |rows: &[Row<'_>]| {
+            let mut block = Block::new(197001);
+            rows.iter().for_each(|row| block.push(row));
+            block
+        };
+        let whole = of(&rows).finish();
+        for (first, second) in [(0, 0), (0, 3), (1, 1), (1, 3), (2, 5), (5, 5)] {
+            let blocks = [of(&rows[..first]), of(&rows[first..second]), of(&rows[second..])];
+            assert_eq!(Block::together(&blocks.each_ref()), whole, "{first} {second}");
+        }
     }
 }

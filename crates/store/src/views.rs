@@ -49,12 +49,18 @@ pub(crate) struct View {
 
 impl Store {
     /// What the server that takes a shard's inserts has of a batch, in `events` and behind it. Says the truth about a
-    /// batch as long as none after it of the same source and partition was written. The token is what those of all
-    /// inserts and fillings of the batch begin with.
+    /// batch as long as none after it of the same source and partition was written. `token` is what those of all its own
+    /// inserts and fillings begin with, `group` that of an insert of it with others; empty when there was none.
     ///
     /// # Errors
     /// When the server refuses or does not answer in time.
-    pub async fn traces(&self, shard: usize, range: &Range<'_>, token: &str) -> Result<Traces, StoreError> {
+    pub async fn traces(
+        &self,
+        shard: usize,
+        range: &Range<'_>,
+        token: &str,
+        group: &str,
+    ) -> Result<Traces, StoreError> {
         let server = self.writer(shard)?;
         let timeout_ms = self.config.request_timeout_ms;
         let views = server.views(timeout_ms).await?;
@@ -68,9 +74,10 @@ impl Store {
         }
         let rows = self.stored(shard, range).await?;
         ahead &= rows == 0;
-        let sql = "SELECT count() FROM system.processes \
-             WHERE startsWith(Settings['insert_deduplication_token'], {token:String})";
-        let running = server.text(sql, &[("token", token)], timeout_ms).await?.trim() != "0";
+        let sql = "WITH Settings['insert_deduplication_token'] AS its SELECT count() FROM system.processes \
+             WHERE its != '' AND (startsWith(its, {token:String}) OR its = {group:String})";
+        let tokens = [("token", token), ("group", group)];
+        let running = server.text(sql, &tokens, timeout_ms).await?.trim() != "0";
         let mut lacking = Vec::new();
         for view in views.iter().filter(|_| rows > 0) {
             if self.expects(server, view, range).await? && !self.has(server, view, range).await? {

@@ -18,6 +18,7 @@ impl World {
             stored: vec![],
             tried: false,
             rows: false,
+            group: None,
         });
         let part = Part { topic: Arc::from("t"), number: 0 };
         let bound = Bound { rows_max, bytes_max: 1 << 20 };

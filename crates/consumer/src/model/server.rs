@@ -2,11 +2,14 @@
 //! one part in each, one after the other; whatever ends it in between leaves the rest out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use store::{Cause, InsertError, StoreError, Traces};
+use store::{Block, Cause, InsertError, StoreError, Traces};
 
-use super::{Answer, Done, ModelRow, Task};
+use super::{Answer, Done, ModelRow, Task, edge};
+use crate::batch::EventId;
+use crate::turns::{Fate, Joined, Together};
 
 const VIEWS: [&str; 2] = ["all", "some"];
 
@@ -19,18 +22,22 @@ struct Table {
 
 pub struct Server {
     pub started: i64,
-    pub poison: HashSet<u64>,
+    pub poison: HashSet<EventId>,
     /// Tokens of inserts that are running.
     pub running: Vec<String>,
     /// The events, then the views.
     tables: [Table; 3],
 }
 
-/// Something asked of the server, by an owner that may not wait for it any more (0).
+/// Something asked of the server, by some who may not wait for it any more.
 pub struct Request {
-    pub owner: u64,
+    /// Who waits: process and part, in which ownership.
+    pub waits: Vec<(u64, usize, u64)>,
     pub task: Task,
-    /// The batch that it is about.
+    /// Of an insert of several parts.
+    pub fate: Option<Fate>,
+    /// The part and the batch that it is about.
+    part: usize,
     of: (u64, u64),
     rows: Vec<ModelRow>,
     /// The server has begun with it.
@@ -42,16 +49,40 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(owner: u64, of: (u64, u64), task: Task) -> Request {
+    pub fn new(waits: (u64, usize, u64), of: (u64, u64), task: Task) -> Request {
+        let part = waits.1;
         let rows = match &task {
-            Task::Insert(token, bytes) => rows(token.split('/').nth(3).unwrap().parse().unwrap(), bytes),
+            Task::Insert(token, block) => rows(month(token), part, &Block::together(&[block])),
             // Its month is of no interest.
-            Task::Try(bytes) => rows(0, bytes),
+            Task::Try(bytes) => rows(0, part, bytes),
             _ => Vec::new(),
         };
         let traces = Traces { rows: 0, lacking: Vec::new(), ahead: false, running: false, started: 0 };
-        Request { owner, task, of, rows, arrived: false, stage: 0, traces }
+        let waits = vec![waits];
+        Request { waits, task, fate: None, part, of, rows, arrived: false, stage: 0, traces }
     }
+
+    /// What several parts of a process have for one insert.
+    pub fn together(process: u64, Together { group, all, fate }: Together) -> Request {
+        let who = |one: &Joined| (process, one.part.number as usize, one.epoch);
+        let rows = all
+            .iter()
+            .flat_map(|one| rows(group.month, one.part.number as usize, &Block::together(&[&one.block])));
+        Request {
+            rows: rows.collect(),
+            waits: all.iter().map(who).collect(),
+            task: Task::Insert(group.token(), Arc::new(Block::new(group.month))),
+            fate: Some(fate),
+            ..Request::new((0, 0, 0), (0, 0), Task::Recall(0))
+        }
+    }
+}
+
+/// The month that a token names.
+fn month(token: &str) -> u32 {
+    let mut words = token.split('/');
+    let at = if token.starts_with("group/") { 2 } else { 3 };
+    words.nth(at).unwrap().parse().unwrap()
 }
 
 impl Server {
@@ -68,28 +99,35 @@ impl Server {
         if !std::mem::replace(&mut request.arrived, true) {
             return None;
         }
-        let (from, to) = request.of;
+        let ((from, to), part) = (request.of, request.part);
         match &request.task {
             // Opens by machines, all of them: nothing to judge others by.
             Task::Recall(_) => Some(Done::Recalled(Ok(Vec::new()))),
             Task::Ask(question) => {
                 let asked: HashSet<(u64, u64)> = question.held.iter().map(|(id, _)| *id).collect();
-                let others = self.rows().filter(|(_, off, _)| !(question.from..question.to).contains(off));
-                let stored = others.map(|(_, _, seq)| (1, seq)).filter(|id| asked.contains(id)).collect();
-                let beyond = question.first && self.rows().any(|(_, off, _)| off >= question.from);
+                let own =
+                    |row: &ModelRow| row.part == part && (question.from..question.to).contains(&row.off);
+                let others = self.rows().filter(|row| !own(row));
+                let stored = others.map(|row| row.id()).filter(|id| asked.contains(id)).collect();
+                let beyond =
+                    question.first && self.rows().any(|row| row.part == part && row.off >= question.from);
                 Some(Done::Asked(Ok(Answer { server_started: self.started, stored, beyond })))
             }
-            Task::Look(month, token) => {
-                let own = |row: &&ModelRow| row.0 == *month && (from..to).contains(&row.1);
+            Task::Look(month, tokens) => {
+                let month_of = |row: &ModelRow| row.month == *month && row.part == part;
+                let own = |row: &&ModelRow| month_of(row) && (from..to).contains(&row.off);
                 let has =
-                    |view: usize| self.tables[view].rows.iter().any(|row| row.0 == *month && row.1 >= from);
+                    |view: usize| self.tables[view].rows.iter().any(|row| month_of(row) && row.off >= from);
                 let traces = &mut request.traces;
                 // As `Store::traces` does, one read after the other.
                 match request.stage {
                     0 => traces.started = self.started,
                     view @ (1 | 2) => traces.ahead |= has(view),
                     3 => traces.rows = self.tables[0].rows.iter().filter(own).count() as u64,
-                    4 => traces.running = self.running.iter().any(|running| running.starts_with(token)),
+                    4 => {
+                        let of_it = |its: &String| its.starts_with(&tokens.own) || *its == tokens.group;
+                        traces.running = self.running.iter().any(of_it);
+                    }
                     stage @ (5 | 6) => {
                         let view = stage - 4;
                         let expected = self.tables[0].rows.iter().filter(own).any(|row| shows(view, row));
@@ -126,7 +164,9 @@ impl Server {
             }
             Task::Fill(month, view, token) => {
                 if request.stage == 0 {
-                    let own = |row: &ModelRow| row.0 == *month && (from..to).contains(&row.1);
+                    let own = |row: &ModelRow| {
+                        row.month == *month && row.part == part && (from..to).contains(&row.off)
+                    };
                     request.rows = self.rows().filter(own).collect();
                     request.stage = 1;
                     return None;
@@ -141,7 +181,7 @@ impl Server {
     }
 
     fn check(&self, rows: &[ModelRow]) -> Result<(), InsertError> {
-        match rows.iter().any(|(_, _, seq)| self.poison.contains(seq)) {
+        match rows.iter().any(|row| self.poison.contains(&row.id())) {
             true => Err(InsertError::Reject(Cause {
                 server: "model".to_owned(),
                 code: Some(469),
@@ -174,7 +214,7 @@ impl Server {
             }
             _ => return,
         };
-        let poisoned = request.rows.iter().any(|(_, _, seq)| self.poison.contains(seq));
+        let poisoned = request.rows.iter().any(|row| self.poison.contains(&row.id()));
         let Table { tokens, .. } = &mut self.tables[table];
         if !poisoned && request.rows.iter().any(|row| shows(table, row)) && !tokens.contains(token) {
             tokens.push(token.clone());
@@ -201,12 +241,12 @@ impl Server {
 
 /// Whether a table gets a row: the second view leaves some out.
 fn shows(table: usize, row: &ModelRow) -> bool {
-    table < 2 || row.2.is_multiple_of(3)
+    table < 2 || row.seq.is_multiple_of(3)
 }
 
 /// The rows of a block. Its last columns are the offset, the edge and the sequence, each of eight bytes a row, behind
 /// their names and types.
-fn rows(month: u32, block: &Bytes) -> Vec<ModelRow> {
+fn rows(month: u32, part: usize, block: &Bytes) -> Vec<ModelRow> {
     let count = block[1] as usize;
     assert!(count > 0 && count < 128, "a count of one byte");
     let column = |end: usize| -> Vec<u64> {
@@ -217,6 +257,10 @@ fn rows(month: u32, block: &Bytes) -> Vec<ModelRow> {
     let seq_end = block.len();
     let edge_end = seq_end - 8 * count - head("seq");
     let off_end = edge_end - 8 * count - head("edge_id");
-    assert!(column(edge_end).iter().all(|&edge_id| edge_id == 1), "the layout of a block has changed");
-    column(off_end).into_iter().zip(column(seq_end)).map(|(off, seq)| (month, off, seq)).collect()
+    assert!(
+        column(edge_end).iter().all(|&edge_id| edge_id == edge(part)),
+        "the layout of a block has changed"
+    );
+    let rows = column(off_end).into_iter().zip(column(seq_end));
+    rows.map(|(off, seq)| ModelRow { month, part, off, seq }).collect()
 }

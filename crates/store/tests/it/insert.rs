@@ -151,6 +151,37 @@ async fn one_token_is_one_copy_everywhere() {
     assert_eq!(value(&store, audit).await, "41\t20\t2\t0\t22");
 }
 
+/// Who inserts rows of several sources together relies on this: whoever comes first under the token is all that ever
+/// comes in under it.
+#[tokio::test]
+async fn a_token_is_taken_by_whatever_comes_first_under_it() {
+    let store = engine::migrated("insert_together").await;
+    let of = |zone: &'static str, range: std::ops::Range<u64>| {
+        let mut block = Block::new(month(today_ms()));
+        range.for_each(|n| block.push(&Row { time_zone: zone, reasons: &["a"], ..active(n) }));
+        block
+    };
+    let blocks = [of("Asia/Kolkata", 0..20), of("Asia/Tokyo", 20..30), of("America/Lima", 30..37)];
+    let together = Block::together(&blocks.each_ref());
+    for _ in 0..2 {
+        store.insert(0, "group/1", &together).await.unwrap();
+    }
+    assert_eq!(copies(&store).await, ["37"; 5]);
+    let parts = "SELECT groupUniqArray(n) FROM (SELECT table, count() AS n FROM system.parts WHERE active \
+                 AND database = currentDatabase() AND table NOT LIKE 'schema%' GROUP BY table)";
+    assert_eq!(value(&store, parts).await, "[1]", "one part of the events and of each view");
+    let zones = "SELECT time_zone, count(), min(seq), arrayDistinct(groupArray(reasons)) FROM events \
+                 GROUP BY 1 ORDER BY 3";
+    let expected = "Asia/Kolkata\t20\t0\t[['a']]\nAsia/Tokyo\t10\t20\t[['a']]\nAmerica/Lima\t7\t30\t[['a']]";
+    assert_eq!(value(&store, zones).await, expected);
+
+    let (one, other) = (of("Asia/Kolkata", 40..41), of("Asia/Tokyo", 41..42));
+    store.insert(0, "group/2", &Block::together(&[&one])).await.unwrap();
+    store.insert(0, "group/2", &Block::together(&[&one, &other])).await.unwrap();
+    store.insert(0, "group/2", &Block::together(&[&other])).await.unwrap();
+    assert_eq!(copies(&store).await, ["38"; 5]);
+}
+
 #[tokio::test]
 async fn an_insert_that_failed_in_a_view_is_completed_by_its_token() {
     let store = engine::migrated("insert_half").await;

@@ -123,7 +123,7 @@ async fn of_each_recipient_the_last_day_is_left() {
     assert_eq!(drifts(&store).await, 0);
     let (mut asked, mut ids) = (Vec::new(), Vec::new());
     for row in &rows {
-        let traces = store.traces(0, &range(row), "t").await.unwrap();
+        let traces = store.traces(0, &range(row), "t", "").await.unwrap();
         assert_eq!((traces.rows, traces.lacking), (1, vec![]), "{row:?}");
         asked.push(((row.edge_id, row.seq), row.received_at_ms));
         ids.push((row.edge_id, row.seq));
@@ -142,7 +142,7 @@ async fn days_that_were_lost_with_their_parts_are_seen_and_filled_in() {
     let store = migrated("last_opens_filled").await;
     let rows: Vec<Row<'_>> = (0..6).map(dated).collect();
     insert(&store, &rows).await;
-    let traces = async |row: &Row<'_>| store.traces(0, &range(row), "t").await.unwrap();
+    let traces = async |row: &Row<'_>| store.traces(0, &range(row), "t", "").await.unwrap();
     // As if the server had been killed after it noted the tokens and before it stored the parts.
     value(&store, "DELETE FROM last_opens WHERE 1 SETTINGS lightweight_deletes_sync = 2").await;
     insert(&store, &rows).await;
@@ -157,7 +157,7 @@ async fn days_that_were_lost_with_their_parts_are_seen_and_filled_in() {
         assert_eq!(traces(row).await.lacking, [""; 0], "{row:?}");
         // What is there of a month says nothing of the next one.
         let next = Range { month: 210_001, ..range(row) };
-        assert!(!store.traces(0, &next, "t").await.unwrap().ahead);
+        assert!(!store.traces(0, &next, "t", "").await.unwrap().ahead);
     }
     assert_eq!(drifts(&store).await, 0);
     let last = format!("SELECT last_on = {} FROM recipients_last_open WHERE recipient = {ANN}", day(1));

@@ -34,7 +34,7 @@ async fn differing(store: &Store) -> Vec<u64> {
 }
 
 async fn lacking(store: &Store, from: u64, to: u64) -> (u64, Vec<String>) {
-    let traces = store.traces(0, &range(from, to), "t").await.unwrap();
+    let traces = store.traces(0, &range(from, to), "t", "").await.unwrap();
     (traces.rows, traces.lacking)
 }
 

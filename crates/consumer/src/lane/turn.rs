@@ -1,0 +1,74 @@
+//! When a part's batch is cut, and when it is its turn to be written.
+
+use std::time::{Duration, Instant};
+
+use super::{Flight, Lane};
+use crate::intent::Group;
+
+impl Lane {
+    /// Seals the batch when it is full, or old enough and may be written now, or at once in a hurry. One that would
+    /// have to wait takes more instead: an insert costs ClickHouse as much as some thousands of rows.
+    pub fn seal_when_due(&mut self, now: Instant, linger: Duration, hurry: bool) {
+        let old = self.joins || now.duration_since(self.batch.since) >= linger;
+        let old = old && !self.waits && self.flight.is_none();
+        if (hurry || old || self.batch_is_full()) && !self.batch.is_empty() && self.rerun_ahead().is_none() {
+            self.seal();
+        }
+    }
+
+    /// Since when it has something that could be written if it were its turn.
+    pub fn due_since(&self, now: Instant, linger: Duration, hurry: bool) -> Option<Instant> {
+        if self.flight.is_some() || self.halted || self.retry_at > now {
+            return None;
+        }
+        if let Some(ready) = &self.ready {
+            return Some(ready.since);
+        }
+        let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
+        let due = hurry || self.batch_is_full() || now.duration_since(self.batch.since) >= linger;
+        (open && due).then_some(self.batch.since)
+    }
+
+    /// Whether a batch of it is on its way and nothing holds it up.
+    pub fn is_at_work(&self, now: Instant) -> bool {
+        self.flight.is_some() && !self.halted && (self.busy || self.retry_at <= now)
+    }
+
+    /// Whether what it has may go with what others have, though it is not yet due.
+    pub fn joinable(&self) -> bool {
+        self.flight.is_none()
+            && !self.halted
+            && self.retry_at <= self.now
+            && self.rerun.is_none()
+            && !self.batch.is_empty()
+    }
+
+    /// Of the batch that its turn is for.
+    pub fn next_bytes(&self) -> usize {
+        self.ready.as_ref().unwrap_or(&self.batch).bytes()
+    }
+
+    /// Gives it the turn, with others or alone.
+    pub fn begin_turn(&mut self, turn: u64, with_others: bool) {
+        (self.waits, self.turn, self.joins) = (false, turn, with_others);
+    }
+
+    /// The insert with others that its batch under way is, or was, meant for.
+    pub fn group(&self) -> Option<Group> {
+        match &self.flight {
+            Some(Flight::Intending { intent, .. }) => intent.group,
+            Some(Flight::Writing(writing, _)) => writing.group,
+            _ => None,
+        }
+    }
+
+    /// Whether it may still come to the insert of its turn.
+    pub fn heads_for(&self, turn: u64, now: Instant) -> bool {
+        let before = match &self.flight {
+            None | Some(Flight::Unread(_) | Flight::Trying { .. }) => self.joins,
+            Some(Flight::Intending { intent, .. }) => intent.group.is_some(),
+            Some(Flight::Writing(..) | Flight::Back(_)) => false,
+        };
+        before && self.turn == turn && !self.halted && (self.busy || self.retry_at <= now)
+    }
+}
