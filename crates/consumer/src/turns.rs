@@ -40,6 +40,17 @@ pub struct Turns {
     names: SmallRng,
 }
 
+/// Who has what to be written to a shard.
+#[derive(Default)]
+struct Waiting<'a> {
+    /// Turns that are not over.
+    active: BTreeSet<u64>,
+    /// Since when.
+    due: Vec<(Instant, &'a mut Lane)>,
+    /// Not due, but what they have may go with the others.
+    young: Vec<&'a mut Lane>,
+}
+
 /// What a part has for an insert.
 #[derive(Debug)]
 pub struct Joined {
@@ -101,24 +112,22 @@ impl Turns {
         linger: Duration,
         hurry: bool,
     ) {
-        let mut of_shards: Vec<(BTreeSet<u64>, Vec<(Instant, &mut Lane)>, Vec<(Instant, &mut Lane)>)> =
-            (0..shards).map(|_| Default::default()).collect();
+        let mut of_shards: Vec<Waiting> = (0..shards).map(|_| Waiting::default()).collect();
         for lane in lanes {
             lane.waits = true;
-            let (active, due, young) = &mut of_shards[lane.batch.part.number as usize % shards];
+            let Waiting { active, due, young } = &mut of_shards[lane.batch.part.number as usize % shards];
             if lane.is_at_work(now) {
                 active.insert(lane.turn);
             } else if let Some(since) = lane.due_since(now, linger, hurry) {
                 due.push((since, lane));
             } else if lane.joinable() {
-                young.push((lane.batch.since, lane));
+                young.push(lane);
             }
         }
-        for (active, mut due, young) in of_shards {
+        for Waiting { active, mut due, mut young } in of_shards {
             due.sort_by_key(|(since, _)| *since);
             let mut free = TURNS_MAX.saturating_sub(active.len());
             let mut waiting: Vec<&mut Lane> = due.into_iter().map(|(_, lane)| lane).collect();
-            let mut young: Vec<&mut Lane> = young.into_iter().map(|(_, lane)| lane).collect();
             while free > 0 && !waiting.is_empty() {
                 free -= 1;
                 let mut bytes = 0;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use event::Event;
-use store::{Block, Row, Store, month};
+use store::{Block, Store, month};
 
-use crate::law::{check_views, old, open};
+use crate::law::{check_views, old, open, row};
 use crate::running::{self, RUNTIME, config, query, rows, store_of, until};
 use crate::topic::Topic;
 
@@ -23,20 +23,7 @@ fn write(
     for offset in from..to {
         for event in &messages[offset as usize] {
             let of = month(event.received_at_ms);
-            months.entry(of).or_insert_with(|| Block::new(of)).push(&Row {
-                workspace: event.workspace,
-                message: event.message,
-                recipient: event.recipient,
-                received_at_ms: event.received_at_ms,
-                kind: event.kind as u8,
-                verdict: 1,
-                k_topic: topic.name(),
-                k_part: 0,
-                k_off: offset,
-                edge_id: event.edge_id,
-                seq: event.seq,
-                ..Row::default()
-            });
+            months.entry(of).or_insert_with(|| Block::new(of)).push(&row(topic.name(), 0, offset, event));
         }
     }
     for (of, mut block) in months {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use event::{Batch, Event, Kind};
-use store::Store;
+use store::{Row, Store};
 
 use crate::running::{Counted, RUNTIME, query};
 
@@ -90,6 +90,24 @@ pub fn open(edge_id: u64, seq: u64) -> Event<'static> {
 pub fn old(edge_id: u64, seq: u64) -> Event<'static> {
     let event = open(edge_id, seq);
     Event { received_at_ms: event.received_at_ms - 40 * 86_400_000, ..event }
+}
+
+/// What an event becomes, as far as identity goes.
+pub fn row<'a>(topic: &'a str, part: u32, offset: u64, event: &Event<'a>) -> Row<'a> {
+    Row {
+        workspace: event.workspace,
+        message: event.message,
+        recipient: event.recipient,
+        received_at_ms: event.received_at_ms,
+        kind: event.kind as u8,
+        verdict: 1,
+        k_topic: topic,
+        k_part: part,
+        k_off: offset,
+        edge_id: event.edge_id,
+        seq: event.seq,
+        ..Row::default()
+    }
 }
 
 pub fn encode(event: &Event<'_>) -> Vec<u8> {

@@ -16,5 +16,6 @@ mod running;
 mod scripted;
 mod sweeps;
 mod tables;
+mod together;
 mod topic;
 mod unreadable;
