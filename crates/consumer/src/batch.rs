@@ -9,6 +9,7 @@ use bytes::Bytes;
 use enrich::visits::{self, Visit, Visits};
 use enrich::{Enricher, Tables};
 use event::{Batch as Frames, Event, Kind};
+use foldhash::fast::RandomState;
 use store::{Block, KnownId, PastVisit};
 
 use crate::row::{self, row};
@@ -108,7 +109,7 @@ pub struct Single {
 /// And the part's latest visits, by which others are judged.
 #[derive(Debug, Default)]
 pub struct Seen {
-    edges: HashMap<u64, Edge>,
+    edges: HashMap<u64, Edge, RandomState>,
     visits: Visits,
 }
 
@@ -349,7 +350,10 @@ impl Batch {
     /// duplicate.
     pub fn settle(&mut self, enricher: &mut Enricher, seen: &mut Seen) {
         let stored = std::mem::take(&mut self.look).stored;
-        let mut known: HashSet<EventId> = self.ids.iter().copied().collect();
+        if self.held.is_empty() {
+            return;
+        }
+        let mut known: HashSet<EventId, RandomState> = self.ids.iter().copied().collect();
         for held in std::mem::take(&mut self.held) {
             if stored.contains(&held.id) || !known.insert(held.id) {
                 self.duplicates += 1;

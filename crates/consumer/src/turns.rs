@@ -22,6 +22,9 @@ use crate::writer::Joining;
 const TURNS_MAX: usize = 2;
 /// Batches of one turn are no more than this together, in bytes of memory.
 const TURN_BYTES_MAX: usize = 64 << 20;
+/// With so much the next turn begins although nobody's time is over: some 90,000 rows, for which what an insert costs
+/// beside its rows is an eighth.
+const TURN_BYTES: usize = 32 << 20;
 /// An insert leaves this long before one of its batches would have to be looked at again, whoever is still missing.
 const SEND_BEFORE: Duration = Duration::from_millis(100);
 
@@ -120,11 +123,15 @@ impl Turns {
                 active.insert(lane.turn);
             } else if let Some(since) = lane.due_since(now, linger, hurry) {
                 due.push((since, lane));
-            } else if lane.joinable() {
+            } else if lane.joinable(now) {
                 young.push(lane);
             }
         }
         for Waiting { active, mut due, mut young } in of_shards {
+            let waits: usize = young.iter().map(|lane| lane.next_bytes()).sum();
+            if due.is_empty() && waits >= TURN_BYTES {
+                due.extend(young.drain(..).map(|lane| (lane.batch.since, lane)));
+            }
             due.sort_by_key(|(since, _)| *since);
             let mut free = TURNS_MAX.saturating_sub(active.len());
             let mut waiting: Vec<&mut Lane> = due.into_iter().map(|(_, lane)| lane).collect();
@@ -219,4 +226,116 @@ fn alone(why: &str) -> InsertError {
 /// The same, for what was not sent.
 pub fn late() -> InsertError {
     alone("too late for it")
+}
+
+#[cfg(test)]
+mod tests {
+    use enrich::{Enricher, Tables};
+    use event::{Event, Kind};
+
+    use super::*;
+    use crate::aside::Answer;
+    use crate::lane::Bound;
+    use crate::source::Payload;
+    use crate::task::{Done, Task};
+
+    const LINGER: Duration = Duration::from_secs(1);
+
+    struct World(BTreeMap<Part, Lane>, Enricher, Turns);
+
+    impl World {
+        /// Lanes that have an event each.
+        fn new(numbers: std::ops::Range<u32>) -> World {
+            let mut enricher = Enricher::new(Arc::new(Tables::load(&[]).unwrap()));
+            let bound = Bound { rows_max: 9, bytes_max: 1 << 20 };
+            let mut bytes = Vec::new();
+            let event = Event { edge_id: 1, seq: 1, kind: Kind::Open, received_at_ms: 1, ..Event::default() };
+            event.encode(&mut bytes);
+            let lanes = numbers.map(|number| {
+                let part = Part { topic: Arc::from("t"), number };
+                let mut lane = Lane::new(part.clone(), 1, None, None, bound, 1);
+                lane.take(&mut enricher, 0, Payload::Event(&bytes));
+                (part, lane)
+            });
+            let lanes = lanes.collect();
+            World(lanes, enricher, Turns::new(1))
+        }
+
+        /// Gives turns when all batches are due, and drives those who have one until they join; the store does not
+        /// answer the `slow` ones.
+        fn join(&mut self, shards: usize, slow: &[u32]) -> Instant {
+            let World(lanes, enricher, turns) = self;
+            let now = lanes.values().map(|lane| lane.batch.since).max().unwrap() + LINGER;
+            turns.give(lanes.values_mut(), shards, now, LINGER, false);
+            for lane in lanes.values_mut() {
+                lane.seal_when_due(now, LINGER, false);
+                assert!(matches!(lane.next(enricher, now, false), Some(Task::Ask(_))));
+                if !slow.contains(&lane.batch.part.number) {
+                    let joining = go_on(lane, enricher, now);
+                    assert!(turns.join(lane, joining));
+                }
+            }
+            now
+        }
+
+        fn ready(&mut self, now: Instant) -> (Vec<Vec<u32>>, Vec<u32>) {
+            let (inserts, late) = self.2.ready(&self.0, now, false);
+            let numbers = |insert: &Together| insert.all.iter().map(|one| one.part.number).collect();
+            (inserts.iter().map(numbers).collect(), late.iter().map(|part| part.number).collect())
+        }
+    }
+
+    /// The store answers, and the intent is committed.
+    fn go_on(lane: &mut Lane, enricher: &mut Enricher, now: Instant) -> Joining {
+        let answer = Answer { server_started: 1, stored: Default::default(), beyond: false };
+        lane.done(enricher, Done::Asked(Ok(answer)), now);
+        assert!(matches!(lane.next(enricher, now, false), Some(Task::Commit(0, _))));
+        lane.done(enricher, Done::Committed(Ok(())), now);
+        match lane.next(enricher, now, false) {
+            Some(Task::Join(joining)) => joining,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_shard_has_an_insert_of_all_its_parts() {
+        let mut world = World::new(0..5);
+        let now = world.join(2, &[]);
+        let (mut inserts, late) = world.ready(now);
+        inserts.sort();
+        assert_eq!((inserts, late), (vec![vec![0, 2, 4], vec![1, 3]], vec![]));
+        assert_eq!(world.ready(now), (vec![], vec![]), "once");
+    }
+
+    #[test]
+    fn who_comes_late_or_went_alone_has_no_part_in_it() {
+        // The third is waited for, as long as there is time.
+        let mut world = World::new(0..3);
+        let now = world.join(1, &[2]);
+        assert_eq!(world.ready(now), (vec![], vec![]));
+        let until = now + Duration::from_millis(250);
+        assert_eq!(world.ready(until), (vec![vec![0, 1]], vec![]));
+        let World(lanes, enricher, turns) = &mut world;
+        let third = lanes.values_mut().next_back().unwrap();
+        let joining = go_on(third, enricher, until);
+        assert!(!turns.join(third, joining), "sent is sent");
+        // Far too late for all.
+        let mut world = World::new(0..2);
+        let now = world.join(1, &[]);
+        assert_eq!(world.ready(now + LINGER), (vec![], vec![0, 1]));
+        // One of them goes alone before it is sent.
+        let mut world = World::new(0..2);
+        let now = world.join(1, &[]);
+        world.2.go_alone(world.0.values().next().unwrap());
+        assert_eq!(world.ready(now), (vec![], vec![0, 1]));
+        // And after: the answer is no answer then. Nor is one that took long.
+        let mut world = World::new(0..2);
+        let now = world.join(1, &[]);
+        let (inserts, _) = world.2.ready(&world.0, now, false);
+        let fate = &inserts[0].fate;
+        assert!(fate.of_each(&Ok(()), now).is_ok());
+        assert!(fate.of_each(&Ok(()), now + 2 * TOGETHER_MAX).is_err());
+        world.2.go_alone(world.0.values().next().unwrap());
+        assert!(fate.of_each(&Ok(()), now).is_err());
+    }
 }

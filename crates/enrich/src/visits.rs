@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use event::{Event, Kind};
+use foldhash::fast::RandomState;
 
 use crate::verdict::{Confidence, Verdict};
 
@@ -153,11 +154,11 @@ pub struct Visits {
     /// The number of the first one held: numbers go up by one with each.
     first: u64,
     /// The numbers of a source's visits to one recipient's copy, in order.
-    of: HashMap<(Key, u64), VecDeque<u64>>,
+    of: HashMap<(Key, u64), VecDeque<u64>, RandomState>,
     /// Offset and key, in order.
     traps: VecDeque<(u64, Key)>,
     /// Times, in the same order.
-    tainted: HashMap<Key, VecDeque<i64>>,
+    tainted: HashMap<Key, VecDeque<i64>, RandomState>,
 }
 
 impl Visits {

@@ -1,8 +1,8 @@
 //! The borrowed event: encode and decode without allocating.
 
 use prost::encoding::{
-    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint,
-    key_len, skip_field,
+    DecodeContext, WireType, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
+    skip_field,
 };
 
 use crate::proto::{Kind, Method, Mode, Position, Region};
@@ -62,7 +62,7 @@ macro_rules! event {
                 let mut event = Event::default();
                 let mut rest = bytes;
                 while !rest.is_empty() {
-                    let (tag, wire) = decode_key(&mut rest).map_err(|_| DecodeError::Field { tag: 0 })?;
+                    let (tag, wire) = split_key(varint(&mut rest, 0)?)?;
                     match tag {
                         $( $tag => event.$name = form!(decode $form, $tag, wire, rest, bytes $(, $ty)?), )*
                         _ => skip_field(wire, tag, &mut rest, DecodeContext::default())
@@ -198,6 +198,16 @@ const fn key(tag: u32, wire: WireType) -> u64 {
     (tag << 3 | wire as u32) as u64
 }
 
+/// Number and form of a field.
+#[inline(always)]
+fn split_key(key: u32) -> Result<(u32, WireType), DecodeError> {
+    let wire = WireType::try_from(u64::from(key & 7)).map_err(|_| DecodeError::Field { tag: 0 })?;
+    match key >> 3 {
+        0 => Err(DecodeError::Field { tag: 0 }),
+        tag => Ok((tag, wire)),
+    }
+}
+
 /// As `prost` has it, but compiled in place: nearly all of an event's numbers are of one byte or two, and the call for
 /// each was a third of what it costs to encode.
 #[inline(always)]
@@ -253,15 +263,29 @@ impl<'a> Iterator for Batch<'a> {
     }
 }
 
+#[inline(always)]
 fn expect(found: WireType, wanted: WireType, tag: u32) -> Result<(), DecodeError> {
     if found == wanted { Ok(()) } else { Err(DecodeError::Field { tag }) }
 }
 
+/// In place for one byte or two, which nearly all are.
+#[inline(always)]
 fn varint<T: TryFrom<u64>>(rest: &mut &[u8], tag: u32) -> Result<T, DecodeError> {
-    let value = decode_varint(rest).map_err(|_| DecodeError::Field { tag })?;
+    let value = match **rest {
+        [only @ 0..=0x7f, ref left @ ..] => {
+            *rest = left;
+            u64::from(only)
+        }
+        [low @ 0x80..=0xff, high @ 0..=0x7f, ref left @ ..] => {
+            *rest = left;
+            u64::from(low & 0x7f) | u64::from(high) << 7
+        }
+        _ => decode_varint(rest).map_err(|_| DecodeError::Field { tag })?,
+    };
     T::try_from(value).map_err(|_| DecodeError::Field { tag })
 }
 
+#[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], len: usize, all: &[u8]) -> Result<&'a [u8], DecodeError> {
     let (taken, left) = rest
         .split_at_checked(len)

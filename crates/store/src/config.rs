@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{Host, Url};
 
 /// How to reach ClickHouse.
 #[derive(Debug, Clone)]
@@ -118,6 +118,16 @@ pub(crate) fn replicas(shard: &str) -> impl Iterator<Item = &str> {
 /// Host and port of a checked URL.
 pub(crate) fn authority(url: &str) -> String {
     Url::parse(url).map(|url| url.authority().to_owned()).unwrap_or_default()
+}
+
+/// Whether a checked URL names this machine by a loopback address.
+pub(crate) fn is_local(url: &str) -> bool {
+    match Url::parse(url).as_ref().map(Url::host) {
+        Ok(Some(Host::Ipv4(address))) => address.is_loopback(),
+        Ok(Some(Host::Ipv6(address))) => address.is_loopback(),
+        Ok(Some(Host::Domain(name))) => name == "localhost",
+        _ => false,
+    }
 }
 
 fn check_url(key: &'static str, text: &str) -> Result<(), ConfigError> {

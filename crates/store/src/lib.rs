@@ -31,6 +31,7 @@ pub use schema::{Applied, SchemaState, ServerSchema};
 pub use send_times::{Barred, Exploration, Near, SendTime, SharedHabits};
 pub use views::{Drift, Traces};
 
+use clickhouse::Compression;
 use tokio::sync::OnceCell;
 
 /// A ClickHouse database on one server, or on the shards of a cluster.
@@ -93,10 +94,13 @@ impl Store {
 
 impl Server {
     fn new(url: &str, config: &Config) -> Server {
+        // Where nothing goes over a network, to compress and to unpack costs more than to copy.
+        let compression = if config::is_local(url) { Compression::None } else { Compression::Lz4 };
         Server {
             name: config::authority(url),
             client: clickhouse::Client::default()
                 .with_url(url)
+                .with_compression(compression)
                 .with_user(&config.user)
                 .with_password(config.password.expose())
                 .with_database(&config.database),

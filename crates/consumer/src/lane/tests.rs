@@ -92,6 +92,8 @@ fn a_full_batch_waits_behind_one_that_waits_and_then_the_part_is_full() {
     world.take(3);
     assert_eq!((world.ready(), world.filling(), world.0.is_full()), (Some((0, 2, 2)), (2, 4, 2), true));
     assert_eq!(world.0.events(), 4);
+    let since = world.0.ready.as_ref().unwrap().since;
+    assert_eq!(world.0.due_since(since, Duration::from_secs(1), false), Some(since), "it holds messages up");
     // Room again: the full one goes on without waiting for its linger.
     world.0.ready = None;
     world.0.seal_when_due(Instant::now(), Duration::from_secs(3_600), false);
@@ -115,10 +117,14 @@ fn an_old_batch_grows_until_it_is_its_turn_and_a_full_one_is_cut() {
     world.take(1).take(2);
     assert_eq!((world.ready(), world.filling()), (Some((0, 3, 3)), (3, 3, 0)));
     assert!(world.0.next(&mut world.1, old, false).is_none());
-    assert_eq!((world.0.is_at_work(old), world.0.due_since(young, linger, false)), (false, Some(young)));
+    assert!(!world.0.is_at_work(old));
+    assert_eq!(world.0.due_since(young, linger, false), None, "it has time, and may go with others");
+    assert!(world.0.joinable(old));
+    assert_eq!(world.0.due_since(old, linger, false), Some(young));
     world.0.waits = false;
     assert!(matches!(world.0.next(&mut world.1, old, false), Some(Task::Ask(_))));
     assert_eq!((world.0.is_at_work(old), world.0.due_since(old, linger, false)), (true, None));
+    assert!(!world.0.joinable(old));
     // While it is on its way the next one is not cut for being old.
     world.take(3).0.seal_when_due(old + linger, linger, false);
     assert_eq!((world.ready(), world.filling()), (None, (3, 4, 1)));

@@ -16,17 +16,18 @@ impl Lane {
         }
     }
 
-    /// Since when it has something that could be written if it were its turn.
+    /// Since when it has something that could be written if it were its turn, and cannot wait for more.
     pub fn due_since(&self, now: Instant, linger: Duration, hurry: bool) -> Option<Instant> {
         if self.flight.is_some() || self.halted || self.retry_at > now {
             return None;
         }
-        if let Some(ready) = &self.ready {
-            return Some(ready.since);
-        }
-        let open = !self.batch.is_empty() && self.rerun_ahead().is_none();
-        let due = hurry || self.batch_is_full() || now.duration_since(self.batch.since) >= linger;
-        (open && due).then_some(self.batch.since)
+        let since = match &self.ready {
+            Some(ready) if self.rerun.is_some() => return Some(ready.since),
+            Some(ready) => ready.since,
+            None if self.batch.is_empty() || self.rerun_ahead().is_some() => return None,
+            None => self.batch.since,
+        };
+        (hurry || self.is_full() || now.duration_since(since) >= linger).then_some(since)
     }
 
     /// Whether a batch of it is on its way and nothing holds it up.
@@ -35,12 +36,12 @@ impl Lane {
     }
 
     /// Whether what it has may go with what others have, though it is not yet due.
-    pub fn joinable(&self) -> bool {
+    pub fn joinable(&self, now: Instant) -> bool {
         self.flight.is_none()
             && !self.halted
-            && self.retry_at <= self.now
+            && self.retry_at <= now
             && self.rerun.is_none()
-            && !self.batch.is_empty()
+            && (self.ready.is_some() || !self.batch.is_empty())
     }
 
     /// Of the batch that its turn is for.
