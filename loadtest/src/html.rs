@@ -1,5 +1,7 @@
 //! A report as one HTML page: everything in it, nothing fetched, no scripts.
 
+mod parts;
+
 use std::fmt::{self, Write};
 
 use crate::plot::{Axis, Line, Plot, Scale, escape, number};
@@ -90,6 +92,8 @@ fn write_page(out: &mut String, report: &Report) -> fmt::Result {
         _ => ledger(out, report),
     }
     ledger_table(out, report)?;
+
+    parts::section(out, report)?;
 
     section(out, "All figures", "")?;
     writeln!(out, "<pre>{}</pre>\n</body>\n</html>", escape(&report.to_string()))

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod mint;
 pub mod mix;
 pub mod options;
+pub mod parts;
 pub mod plan;
 mod plot;
 pub mod questions;

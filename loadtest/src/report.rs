@@ -13,6 +13,7 @@ use crate::freshness::Seen;
 use crate::ledger::Ledger;
 use crate::mix::{self, KINDS};
 use crate::options::RunOptions;
+use crate::parts::{self, Growth};
 use crate::plan::Plan;
 use crate::tally::{Tally, WarmUp};
 use crate::timeline::{Point, Timeline, curve};
@@ -64,6 +65,8 @@ pub struct Report {
     pub account: Option<Account>,
     /// How often a program was found to count from 0 again: what it counted shortly before is not in `account` then.
     pub account_restarts: u64,
+    /// The parts of each table that was inserted into while requests were due; empty when ClickHouse was not asked.
+    pub parts: Vec<Growth>,
     /// `latency_ms` by quantile.
     pub latency_curve: Vec<Point>,
     /// `service_ms` by quantile.
@@ -240,9 +243,11 @@ pub struct Measured<'a> {
 impl Report {
     /// Everything that the sending itself has shown. Not judged yet.
     pub fn new(measured: Measured<'_>) -> Report {
-        let Measured { options, plan, tally, start, samples } = measured;
+        let Measured { options, plan, tally, start, mut samples } = measured;
         let spec = plan.spec();
         let begin = start + plan.warm_up();
+        let warm_up_seconds = plan.warm_up().as_secs_f64();
+        let parts = parts::growth(&mut samples, warm_up_seconds, plan.due(plan.len() - 1).as_secs_f64());
         let seconds =
             tally.last_answer.map_or(0.0, |last| last.saturating_duration_since(begin).as_secs_f64());
         let mut by: BTreeMap<_, _> = KINDS.iter().map(|kind| mix::name(*kind)).zip(&tally.by_kind).collect();
@@ -255,7 +260,7 @@ impl Report {
                 rate_peak: (spec.rate * spec.shape.peak()).round(),
                 shape: spec.shape.as_str(),
                 duration_seconds: (spec.requests - spec.warm_up) as f64 / spec.rate,
-                warm_up_seconds: plan.warm_up().as_secs_f64(),
+                warm_up_seconds,
                 arrivals: format!("{:?}", spec.arrivals).to_lowercase(),
                 seed: spec.seed,
                 fresh_share: spec.fresh_share,
@@ -291,9 +296,10 @@ impl Report {
             freshness: None,
             account: None,
             account_restarts: 0,
+            parts,
             latency_curve: curve(&tally.latency),
             service_curve: curve(&tally.service),
-            timeline: Timeline::new(&tally.series, plan.warm_up().as_secs_f64(), samples),
+            timeline: Timeline::new(&tally.series, warm_up_seconds, samples),
         }
     }
 

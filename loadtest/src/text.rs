@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::account::Account;
 use crate::find_max::Step;
+use crate::parts::{Growth, LEVEL};
 use crate::report::{Percentiles, Process, Report, SearchReport};
 
 impl fmt::Display for Percentiles {
@@ -109,6 +110,12 @@ impl fmt::Display for Report {
                 )?,
             }
         }
+        for growth in &self.parts {
+            writeln!(f, "parts      {growth}")?;
+        }
+        if self.parts.iter().any(|growth| growth.level.is_some()) {
+            writeln!(f, "           ({LEVEL})")?;
+        }
         match self.valid {
             true => writeln!(f, "valid      yes"),
             false => writeln!(f, "INVALID    {}", self.invalid_because.join("; ")),
@@ -130,6 +137,23 @@ impl fmt::Display for Process {
             "{}: {per_request} µs CPU per request ({:.2} s{note}), {rss_mib:.1} MiB resident",
             self.name, self.cpu_seconds
         )
+    }
+}
+
+/// One line.
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [start, quarter, half, end] =
+            [self.active_at_start, self.active_at_quarter, self.active_at_half, self.active_at_end];
+        write!(
+            f,
+            "{}: {:.2} new per second; active {start} at the start, then {quarter}, {half} and at the end {end}, \
+             {} at the most; {} merges at the most; ",
+            self.table, self.new_per_second, self.active_max, self.merging_max
+        )?;
+        let Some(level) = self.level else { return write!(f, "too few looks to judge") };
+        let word = if level.is_flat { "flat" } else { "GROWING" };
+        write!(f, "{word}, medians {} and {}", level.second_quarter, level.last_quarter)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pipeline behind the edge over time: how far the rows are behind the answers.
+//! The pipeline behind the edge over time: how far the rows are behind the answers, and in how many parts they are.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use crate::account::{Account, Meter};
 use crate::clickhouse::ClickHouse;
 use crate::ledger;
 use crate::live::Live;
+use crate::parts::{self, Tables};
 use crate::plan::Plan;
 
 /// Samples that are kept; then every second one is dropped and the distance doubles.
@@ -38,6 +39,8 @@ pub struct Sample {
     pub visible: Option<u64>,
     /// What the metrics say has become of events since the start; absent likewise.
     pub account: Option<Account>,
+    /// The parts of each table that was inserted into; absent as `visible` is.
+    pub parts: Option<Tables>,
 }
 
 impl Watch<'_> {
@@ -55,9 +58,13 @@ impl Watch<'_> {
             let at = Instant::now();
             // Before the question: what was answered by then and is not in it was not visible then.
             let answered = live.recorded();
-            let visible = match self.clickhouse {
-                Some(clickhouse) => ledger::count(clickhouse, plan).await.ok(),
-                None => None,
+            let (visible, parts) = match self.clickhouse {
+                Some(clickhouse) => {
+                    let (visible, parts) =
+                        tokio::join!(ledger::count(clickhouse, plan), parts::look(clickhouse));
+                    (visible.ok(), parts.ok())
+                }
+                None => (None, None),
             };
             let account = match self.meter {
                 Some(meter) => meter.lock().await.read().await.ok(),
@@ -65,7 +72,7 @@ impl Watch<'_> {
             };
             let mut samples = samples.borrow_mut();
             let at_seconds = at.saturating_duration_since(start).as_secs_f64();
-            samples.push(Sample { at_seconds, answered, visible, account });
+            samples.push(Sample { at_seconds, answered, visible, account, parts });
             if samples.len() >= SAMPLES_MAX {
                 thin(&mut samples);
                 every *= 2;
@@ -90,7 +97,8 @@ mod tests {
 
     #[test]
     fn samples_are_thinned_evenly() {
-        let sample = |at| Sample { at_seconds: f64::from(at), answered: 0, visible: None, account: None };
+        let sample =
+            |at| Sample { at_seconds: f64::from(at), answered: 0, visible: None, account: None, parts: None };
         let mut samples: Vec<Sample> = (0..5).map(sample).collect();
         thin(&mut samples);
         assert_eq!(samples, [sample(0), sample(2), sample(4)]);

@@ -6,6 +6,7 @@ use loadtest::account::Account;
 use loadtest::cpu::Used;
 use loadtest::find_max::Step;
 use loadtest::ledger::Ledger;
+use loadtest::parts::{Growth, Level, Parts, Tables};
 use loadtest::report::{Freshness, Percentiles, Process, Report, Run, SearchReport, Sends};
 use loadtest::tally::WarmUp;
 use loadtest::timeline::{Interval, Point, Spread, Timeline};
@@ -80,6 +81,17 @@ fn report() -> Report {
         }),
         account: Some(Account { accepted: 150_100, stored: 150_090, duplicate: 3, dead: 2, dropped: 1 }),
         account_restarts: 0,
+        parts: vec![Growth {
+            table: "events".to_owned(),
+            new_per_second: 2.0,
+            active_at_start: 3,
+            active_at_quarter: 4,
+            active_at_half: 6,
+            active_at_end: 5,
+            active_max: 9,
+            merging_max: 2,
+            level: Some(Level { second_quarter: 5.5, last_quarter: 5.0, is_flat: true }),
+        }],
         latency_curve: vec![Point { quantile: 0.0, ms: 0.05 }, Point { quantile: 0.9, ms: 0.25 }],
         service_curve: vec![Point { quantile: 0.0, ms: 0.05 }],
         timeline: Timeline {
@@ -92,7 +104,16 @@ fn report() -> Report {
                 failed: 1,
                 latency_ms: Some(Spread { p50: 0.1, p99: 0.5, max: 1.5 }),
             }],
-            samples: vec![Sample { at_seconds: 0.5, answered: 2_500, visible: Some(2_000), account: None }],
+            samples: vec![Sample {
+                at_seconds: 0.5,
+                answered: 2_500,
+                visible: Some(2_000),
+                account: None,
+                parts: Some(Tables::from([(
+                    "events".to_owned(),
+                    Parts { active: 6, blocks: 40, merging: 1 },
+                )])),
+            }],
         },
     }
 }
@@ -121,6 +142,9 @@ fn the_text_says_the_same() {
         "process    gone: ended during the run\n",
         "a look takes 0.1 ms, 2 failed)\n",
         "0 missing, 0 doubled, 0 unexpected, 0 wrong; 4 of 10 without an answer are stored; 0 refused\n",
+        "parts      events: 2.00 new per second; active 3 at the start, then 4, 6 and at the end 5, 9 at the most; \
+         2 merges at the most; flat, medians 5.5 and 5\n",
+        "           (flat: the median of active parts in the last quarter of the run is at most 1.25 times",
         "valid      yes\n",
     ] {
         assert!(text.contains(part), "no `{part}` in\n{text}");
