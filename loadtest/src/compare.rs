@@ -5,41 +5,33 @@
 //! is not on the machine is named in the report.
 
 pub mod bench;
-mod consumers;
+pub(crate) mod consumers;
 pub mod day_edge;
-mod feed;
-mod group;
+pub(crate) mod feed;
+pub(crate) mod group;
 mod groups;
 mod nginx;
 pub mod options;
-mod ours;
+pub(crate) mod ours;
 pub mod page;
 mod peers;
 pub mod report;
-mod served;
+pub(crate) mod served;
 pub mod side;
 pub mod spent;
 pub mod text;
 
-use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::Context;
-use link::Keys;
-
 use self::bench::Bench;
-use self::group::Group;
 use self::options::CompareOptions;
 use self::report::Report;
-use crate::mint::Mint;
 use crate::scratch;
 
 /// Requests on connections of their own, as a share of the rate of the others: each costs several times as much.
 pub const SHORT_SHARE: f64 = 0.4;
-/// Rounds that are tried, for each that is to be kept. In a short comparison it is one, as none has to count.
-const TRIES: usize = 2;
 
 /// Compares, and removes the data when every side came to its state.
 ///
@@ -59,27 +51,14 @@ fn compare(options: &CompareOptions, mailbeacon: &Path, dir: &Path) -> anyhow::R
     let begun = Instant::now();
     eprintln!("starting all sides in {}", dir.display());
     let bench = Rc::new(Bench::start(dir, mailbeacon)?);
-    let keys = Keys::generate();
-    fs::write(dir.join("keys.toml"), &keys).context("failed to write the keys")?;
-    let mint = Mint::links(Keys::from_toml(&keys)?, "http://mail.example", 1)?;
+    let mint = bench.mint()?;
     let mut groups = groups::start(options, &bench, &mint)?;
     eprintln!("all up after {:.1} s", begun.elapsed().as_secs_f64());
     if let Some(cores) = &bench.cores {
         cores.leave_the_side_here()?;
     }
     let rounds = if options.settings { 0 } else { size.rounds };
-    if rounds > 0 && !options.short {
-        for group in &mut groups {
-            group.round(bench.machine.cores)?;
-        }
-        groups.iter_mut().for_each(Group::forget);
-    }
-    let tries = if options.short { 1 } else { TRIES };
-    for _ in 0..rounds * tries {
-        for group in groups.iter_mut().filter(|group| group.kept.len() < rounds) {
-            group.round(bench.machine.cores)?;
-        }
-    }
+    group::rounds(&mut groups, rounds, options.short, bench.machine.cores)?;
     eprintln!("measured after {:.1} s", begun.elapsed().as_secs_f64());
     Ok(Report {
         machine: bench.machine.clone(),

@@ -1,10 +1,12 @@
 //! One question over plain HTTP/1.1 on a connection of its own: for ClickHouse, for metrics and for single visits.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::response::{Reader, Reply};
 
 /// The largest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -42,6 +44,22 @@ pub async fn ask_whole(address: SocketAddr, request: &[u8]) -> io::Result<Answer
         return Err(bad(&format!("the answer is larger than {ANSWER_BYTES_MAX} bytes")));
     }
     split(&answer)
+}
+
+/// Asks over a connection that stays open, and waits for the whole answer.
+pub fn ask_over(connection: &mut std::net::TcpStream, request: &[u8]) -> io::Result<Reply> {
+    connection.write_all(request)?;
+    let mut answer = Reader::default();
+    let mut piece = [0; 4_096];
+    loop {
+        let read = connection.read(&mut piece)?;
+        if read == 0 {
+            return Err(bad("the connection was closed"));
+        }
+        if let Some(reply) = answer.feed(&piece[..read]).map_err(|malformed| bad(malformed.0))? {
+            return Ok(reply);
+        }
+    }
 }
 
 fn bad(what: &str) -> io::Error {

@@ -17,6 +17,7 @@ pub mod enrich_cost;
 mod exchange;
 pub mod find_max;
 pub mod freshness;
+pub mod grow;
 pub mod html;
 pub mod instructions;
 pub mod ledger;

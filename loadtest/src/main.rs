@@ -12,10 +12,11 @@ use loadtest::compare::options::CompareOptions;
 use loadtest::compare::text::Settings;
 use loadtest::enrich_cost::EnrichCostOptions;
 use loadtest::find_max::Step;
+use loadtest::grow::options::GrowOptions;
 use loadtest::options::{Cli, Command, RunOptions, SelfCheckOptions};
 use loadtest::simulate::{Ran, SimulateOptions};
 use loadtest::{
-    campaign, compare, drill, enrich_cost, html, instructions, questions, run, self_check, simulate,
+    campaign, compare, drill, enrich_cost, grow, html, instructions, questions, run, self_check, simulate,
 };
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::SelfCheck(options) => runtime.block_on(check(&options)),
         Command::Drill(options) => drill::run(&options),
         Command::Compare(options) => compared(&options),
+        Command::Grow(options) => grown(&options),
         Command::DayEdge(options) => compare::day_edge::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
@@ -121,6 +123,12 @@ fn compared(options: &CompareOptions) -> anyhow::Result<ExitCode> {
     }
     publish(&options.json, &report)?;
     write(options.html.as_deref(), || compare::page::page(&report))?;
+    Ok(report.exit_code())
+}
+
+fn grown(options: &GrowOptions) -> anyhow::Result<ExitCode> {
+    let report = grow::run(options)?;
+    publish(&options.json, &report)?;
     Ok(report.exit_code())
 }
 

@@ -29,6 +29,15 @@ impl Page {
         read.await.with_context(|| format!("failed to read metrics of {host}"))
     }
 
+    /// The same for whoever has no runtime.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or with something else.
+    pub fn wait_for(address: SocketAddr, wait: Duration) -> anyhow::Result<Page> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(Page::read(address, &address.to_string(), wait))
+    }
+
     /// Over all series of a name.
     pub fn sum(&self, name: &str) -> u64 {
         self.series(name).map(|(_, value)| value).sum()

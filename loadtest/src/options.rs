@@ -16,6 +16,7 @@ use crate::cpu::Watched;
 use crate::drill::options::DrillOptions;
 use crate::enrich_cost::EnrichCostOptions;
 use crate::freshness::PROBES_MAX;
+use crate::grow::options::GrowOptions;
 use crate::instructions::InstructionsOptions;
 use crate::mix::{Mix, Noise};
 use crate::questions::QuestionsOptions;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Measure ours and what a team would run in its place, in turns on this machine, by CPU time to the same state.
     #[command(after_long_help = crate::compare::options::EXAMPLES)]
     Compare(CompareOptions),
+    /// Measure how our own figures change as a machine gets more: cores, connections, partitions, Kafka away.
+    #[command(after_long_help = crate::grow::options::EXAMPLES)]
+    Grow(GrowOptions),
     /// The edge of a day's work that ours is compared with.
     #[command(hide = true)]
     DayEdge(DayEdgeOptions),

@@ -63,14 +63,39 @@ pub fn send(
     start: Instant,
     live: &Arc<Live>,
 ) -> io::Result<Tally> {
-    let workers: Vec<_> = (0..threads)
-        .map(|thread| {
+    send_from((0..threads).map(|_| Vec::new()).collect(), target, plan, start, live)
+}
+
+/// The same from one thread over connections that are open already, each in its turn, so that none idles for longer than
+/// another. They are closed at the end.
+pub fn send_over(
+    open: Vec<std::net::TcpStream>,
+    target: &Target,
+    plan: &Arc<Plan>,
+    start: Instant,
+) -> io::Result<Tally> {
+    send_from(vec![open], target, plan, start, &Arc::default())
+}
+
+/// A thread for each of the sets of connections.
+fn send_from(
+    open: Vec<Vec<std::net::TcpStream>>,
+    target: &Target,
+    plan: &Arc<Plan>,
+    start: Instant,
+    live: &Arc<Live>,
+) -> io::Result<Tally> {
+    let threads = open.len();
+    let workers: Vec<_> = open
+        .into_iter()
+        .enumerate()
+        .map(|(thread, open)| {
             let target = Target { connections: (target.connections / threads).max(1), ..target.clone() };
             let (plan, live) = (plan.clone(), live.clone());
             std::thread::Builder::new().name(format!("send-{thread}")).spawn(move || -> io::Result<Tally> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let sender = Rc::new(Sender::new(target, plan, start, live));
-                LocalSet::new().block_on(&runtime, sender.clone().run(thread, threads))?;
+                LocalSet::new().block_on(&runtime, sender.clone().run(open, thread, threads))?;
                 let sender =
                     Rc::into_inner(sender).expect("the tasks that shared it have ended with their set");
                 Ok(sender.tally.into_inner())
@@ -95,8 +120,10 @@ struct Sender {
     start: Instant,
     live: Arc<Live>,
     tally: RefCell<Tally>,
-    /// Kept connections without a request, the last used on top.
-    idle: RefCell<Vec<TcpStream>>,
+    /// Kept connections without a request, the last used at the back.
+    idle: RefCell<VecDeque<TcpStream>>,
+    /// The one that was not used for longest is taken, instead of the last.
+    in_turn: Cell<bool>,
     /// Requests that were due when every connection was taken. No longer than the plan.
     waiting: RefCell<VecDeque<usize>>,
     under_way: Cell<usize>,
@@ -112,13 +139,24 @@ impl Sender {
             start,
             live,
             idle: RefCell::default(),
+            in_turn: Cell::default(),
             waiting: RefCell::default(),
             under_way: Cell::new(0),
             ended: Notify::new(),
         }
     }
 
-    async fn run(self: Rc<Self>, thread: usize, threads: usize) -> io::Result<()> {
+    async fn run(
+        self: Rc<Self>,
+        open: Vec<std::net::TcpStream>,
+        thread: usize,
+        threads: usize,
+    ) -> io::Result<()> {
+        self.in_turn.set(!open.is_empty());
+        for stream in open {
+            stream.set_nonblocking(true)?;
+            self.idle.borrow_mut().push_back(TcpStream::from_std(stream)?);
+        }
         let timer = Timer::new()?;
         let mut burst = 0;
         for index in (thread..self.plan.len()).step_by(threads) {
@@ -176,7 +214,7 @@ impl Sender {
             Ok(reply) => {
                 let times = Times { due, sent, answered: Instant::now() };
                 if let (Some(stream), true, false) = (stream, reply.keep, fresh) {
-                    self.idle.borrow_mut().push(stream);
+                    self.idle.borrow_mut().push_back(stream);
                 }
                 let hit = self.plan.hit(index);
                 self.tally.borrow_mut().responded(index, reply.status);
@@ -228,7 +266,8 @@ impl Sender {
     /// A kept connection that the server has not closed meanwhile, as far as can be seen.
     fn take_idle(&self) -> Option<TcpStream> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(stream) = idle.pop() {
+        let mut next = || if self.in_turn.get() { idle.pop_front() } else { idle.pop_back() };
+        while let Some(stream) = next() {
             match stream.try_read(&mut [0]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(stream),
                 // Closed, broken, or with bytes that nobody asked for.

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use event::Batch;
 use kafka::{Stretch, TopicSpec};
+use link::Keys;
 use local::Cache;
 use local::kafka::{Kafka, KafkaOptions};
 use local::program::{self, Program, ProgramOptions};
@@ -18,6 +20,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::report::Machine;
 use super::spent::{Spent, spent};
+use crate::mint::Mint;
 
 /// Partitions of every topic: the product's default.
 pub const PARTITIONS: u32 = 12;
@@ -47,13 +50,10 @@ pub struct Bench {
     pub machine: Machine,
 }
 
-/// The cores of the machine: a side that answers requests has the first to itself, whoever asks and the broker have the
-/// others.
+/// The cores of the machine, two at least: a side that answers requests has the first to itself, whoever asks and the
+/// broker have the others.
 #[derive(Debug, Clone)]
-pub struct Cores {
-    side: usize,
-    others: Vec<usize>,
-}
+pub struct Cores(Vec<usize>);
 
 /// A program that is ended, not killed, so that nothing which it started stays behind.
 pub struct Running(Program);
@@ -62,6 +62,13 @@ impl Running {
     /// The process.
     pub fn program(&self) -> &Program {
         &self.0
+    }
+
+    /// Its admin listener, once it is up, as it says by itself with `up`.
+    pub fn admin(&self, up: &str) -> anyhow::Result<SocketAddr> {
+        let line = self.0.line(up, UP_WAIT)?;
+        let admin = line.split("admin=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        admin.and_then(|admin| admin.parse().ok()).with_context(|| format!("no admin= in {line:?}"))
     }
 }
 
@@ -90,30 +97,37 @@ impl Bench {
         })
     }
 
-    /// Starts our program; with `alone` on the side's core.
+    /// Writes new keys for our edges, and mints with them.
+    pub fn mint(&self) -> anyhow::Result<Mint> {
+        let keys = Keys::generate();
+        fs::write(self.dir.join("keys.toml"), &keys).context("failed to write the keys")?;
+        Mint::links(Keys::from_toml(&keys)?, "http://mail.example", 1)
+    }
+
+    /// Starts our program, on the first so many cores if that is said.
     pub fn ours(
         &self,
         name: &str,
         command: &[&str],
         settings: &[String],
-        alone: bool,
+        cores: Option<usize>,
     ) -> anyhow::Result<Running> {
         let program = self.mailbeacon.to_string_lossy();
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
         let line: Vec<&str> =
             [&*program].into_iter().chain(settings).chain(command.iter().copied()).collect();
-        self.run(name, &line, alone)
+        self.run(name, &line, cores)
     }
 
     /// Starts a program of others on the side's core.
     pub fn peer(&self, name: &str, line: &[&str]) -> anyhow::Result<Running> {
-        self.run(name, line, true)
+        self.run(name, line, Some(1))
     }
 
-    fn run(&self, name: &str, line: &[&str], alone: bool) -> anyhow::Result<Running> {
-        let core = self.cores.as_ref().filter(|_| alone).map(|cores| cores.side.to_string());
-        let line: Vec<&str> = match &core {
-            Some(core) => ["taskset", "-c", core].iter().chain(line).copied().collect(),
+    fn run(&self, name: &str, line: &[&str], cores: Option<usize>) -> anyhow::Result<Running> {
+        let first = self.cores.as_ref().zip(cores).map(|(all, cores)| all.first(cores));
+        let line: Vec<&str> = match &first {
+            Some(first) => ["taskset", "-c", first].iter().chain(line).copied().collect(),
             None => line.to_vec(),
         };
         let options = ProgramOptions {
@@ -130,7 +144,7 @@ impl Bench {
     pub fn said(&self, name: &str, line: &[&str]) -> anyhow::Result<String> {
         // A log goes on where it was.
         let _ = fs::remove_file(self.dir.join(format!("{name}.log")));
-        let running = self.run(name, line, false)?;
+        let running = self.run(name, line, None)?;
         running.program().finish(COMMAND_WAIT)?;
         let log = running.program().log();
         fs::read_to_string(log).with_context(|| format!("failed to read {}", log.display()))
@@ -142,12 +156,12 @@ impl Bench {
     }
 
     /// Makes a topic of events and those that go with it.
-    pub fn create_topic(&self, topic: &str) -> anyhow::Result<()> {
+    pub fn create_topic(&self, topic: &str, partitions: u32) -> anyhow::Result<()> {
         let config = self.topic_config(topic);
         let specs = [
-            TopicSpec::events(&config, PARTITIONS, 1, RETENTION_MS),
-            TopicSpec::dead_letters(&config, PARTITIONS, 1),
-            TopicSpec::withdrawals(&config, PARTITIONS, 1),
+            TopicSpec::events(&config, partitions, 1, RETENTION_MS),
+            TopicSpec::dead_letters(&config, partitions, 1),
+            TopicSpec::withdrawals(&config, partitions, 1),
         ];
         kafka::create_topics(&config, &specs)?;
         Ok(())
@@ -171,12 +185,26 @@ impl Bench {
 
     /// The events in these stretches of a topic whose messages are batches of ours.
     pub fn events(&self, topic: &str, stretches: &[Stretch]) -> anyhow::Result<u64> {
-        let (mut events, mut broken) = (0, None);
+        let mut events = 0;
+        self.each_event(topic, stretches, |_| {
+            events += 1;
+            Ok(())
+        })?;
+        Ok(events)
+    }
+
+    /// Shows each of them, as it is encoded.
+    pub fn each_event(
+        &self,
+        topic: &str,
+        stretches: &[Stretch],
+        mut each: impl FnMut(&[u8]) -> Result<(), event::DecodeError>,
+    ) -> anyhow::Result<()> {
+        let mut broken = None;
         kafka::scan(&self.topic_config(topic), stretches, KAFKA_WAIT, |message| {
             for event in Batch::new(&message.payload) {
-                match event {
-                    Ok(_) => events += 1,
-                    Err(error) => broken = Some(error),
+                if let Err(error) = event.and_then(&mut each) {
+                    broken = Some(error);
                 }
             }
             ControlFlow::Continue(())
@@ -185,7 +213,7 @@ impl Bench {
             Some(error) => {
                 Err(error).with_context(|| format!("topic {topic} has a message that is no batch"))
             }
-            None => Ok(events),
+            None => Ok(()),
         }
     }
 
@@ -243,9 +271,14 @@ impl Cores {
     /// Those that this process may use; `None` when that is one.
     fn here() -> Option<Cores> {
         let all = sched_getaffinity(None).ok()?;
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
-        let cores = Cores { side: cores.next()?, others: cores.collect() };
-        (!cores.others.is_empty()).then_some(cores)
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+        (cores.len() > 1).then_some(Cores(cores))
+    }
+
+    /// The first so many, as `taskset` takes them.
+    fn first(&self, count: usize) -> String {
+        let first: Vec<String> = self.0.iter().take(count).map(usize::to_string).collect();
+        first.join(",")
     }
 
     /// Keeps the calling thread, and those that it starts, off the side's core.
@@ -266,7 +299,7 @@ impl Cores {
 
     fn off(&self, thread: Option<Pid>) -> anyhow::Result<()> {
         let mut set = CpuSet::new();
-        self.others.iter().for_each(|core| set.set(*core));
+        self.0[1..].iter().for_each(|core| set.set(*core));
         sched_setaffinity(thread, &set).context("failed to keep off the core of the sides")
     }
 }

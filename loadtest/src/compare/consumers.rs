@@ -4,6 +4,7 @@
 //! is filled, so that nobody's start counts and nobody takes events in smaller portions because they come slowly.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use anyhow::{Context, ensure};
 use local::Cache;
 use local::engine::{self, Engine, EngineOptions};
 
-use super::bench::{Bench, PARTITIONS, STATE_WAIT, UP_WAIT, until_every};
+use super::bench::{Bench, STATE_WAIT, UP_WAIT, until_every};
 use super::feed::{Feed, LEAD_EVENTS};
 use super::ours;
 use super::side::{About, Begun, Side, Turn};
@@ -24,10 +25,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A frozen consumer keeps its partitions for so long; librdkafka's default, and thereby the Kafka engine's.
 const SESSION_TIMEOUT_MS: u32 = 45_000;
 
+/// The name of the figure: batches that our consumer wrote in a turn.
+pub const INSERTS: &str = "inserts";
+
 /// The ClickHouse of all consumers.
 pub struct ClickHouse {
     engine: Engine,
-    version: String,
+    /// What it says it is.
+    pub version: String,
 }
 
 impl ClickHouse {
@@ -97,7 +102,7 @@ impl Ours {
             "admin.listen=127.0.0.1:0".to_owned(),
         ];
         let about = About {
-            name: "ours",
+            name: "ours".to_owned(),
             does: "our consumer: deduplicate, judge, enrich with device, network and place, write once in effect, with \
                    all views",
             version: format!("{}; {}", ours::version(bench)?, clickhouse.version),
@@ -115,6 +120,18 @@ impl Ours {
     }
 }
 
+/// The batches that our consumer has written, once it knows that so many events are stored.
+fn inserts(admin: SocketAddr, events: u64) -> anyhow::Result<u64> {
+    let mut inserts = 0;
+    until_every("our consumer to know what it has stored", LOOK_EVERY, STATE_WAIT, || {
+        let page = Page::wait_for(admin, UP_WAIT)?;
+        inserts = page.sum("consumer_batches_total");
+        let stored = page.sum("consumer_stored_events_total");
+        Ok(if stored == events { Ok(()) } else { Err(format!("{stored} of {events}")) })
+    })?;
+    Ok(inserts)
+}
+
 impl Side for Ours {
     fn about(&self) -> &About {
         &self.about
@@ -124,28 +141,28 @@ impl Side for Ours {
         let Ours { bench, clickhouse, feed, settings, .. } = self;
         self.turns += 1;
         let name = format!("ours_{}_{}", feed.name, self.turns);
-        bench.create_topic(&name)?;
+        bench.create_topic(&name, feed.packed.partitions)?;
         let database = format!("clickhouse.database={name}");
         let migrate = [&settings[2..3], std::slice::from_ref(&database)].concat();
-        bench.ours("migrate", &["migrate"], &migrate, false)?.program().finish(UP_WAIT)?;
+        bench.ours("migrate", &["migrate"], &migrate, None)?.program().finish(UP_WAIT)?;
         clickhouse.stop_merges()?;
         let own = [database, format!("kafka.topic={name}"), format!("consumer.group={name}")];
-        let running = bench.ours(&name, &["consume"], &[&settings[..], &own].concat(), false)?;
+        let running = bench.ours(&name, &["consume"], &[&settings[..], &own].concat(), None)?;
         let consumer = running.program();
-        let line = consumer.line("consumer is up", UP_WAIT)?;
-        let admin = line.split("admin=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let admin =
-            admin.and_then(|admin| admin.parse().ok()).with_context(|| format!("no admin= in {line:?}"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let admin = running.admin("consumer is up")?;
         until_every("our consumer to have its partitions", LOOK_EVERY, UP_WAIT, || {
-            let page = runtime.block_on(Page::read(admin, &line, UP_WAIT))?;
-            let owned = page.sum("consumer_owned_partitions");
-            Ok(if owned == u64::from(PARTITIONS) { Ok(()) } else { Err(format!("it has {owned}")) })
+            let owned = Page::wait_for(admin, UP_WAIT)?.sum("consumer_owned_partitions");
+            Ok(if owned == u64::from(feed.packed.partitions) {
+                Ok(())
+            } else {
+                Err(format!("it has {owned}"))
+            })
         })?;
 
         let table = format!("{name}.events");
         feed.produce_lead(bench, &name)?;
         clickhouse.take(&table, LEAD_EVENTS)?;
+        let inserts_before = inserts(admin, LEAD_EVENTS)?;
         consumer.suspend()?;
         feed.produce(bench, &name)?;
         let begun = Begun::now(bench)?;
@@ -156,12 +173,17 @@ impl Side for Ours {
             ("consumer".to_owned(), sum(&spent([consumer.pid()])?) - consumer_before),
             ("clickhouse".to_owned(), clickhouse.spent()? - clickhouse_before),
         ]);
-        let turn = begun.turn(bench, feed.events, cpu_seconds)?;
+        let mut turn = begun.turn(bench, feed.events, cpu_seconds)?;
+        let inserts = inserts(admin, LEAD_EVENTS + feed.events)? - inserts_before;
+        turn.figures.insert(INSERTS, inserts as f64);
         drop(running);
         clickhouse.ask(&format!("DROP DATABASE {name} SYNC"))?;
         Ok(turn)
     }
 }
+
+/// The name of the side with ClickHouse's Kafka engine.
+pub const KAFKA_ENGINE: &str = "kafka-engine";
 
 /// ClickHouse's Kafka engine with a view that fills a table.
 pub struct KafkaEngine {
@@ -180,7 +202,7 @@ impl KafkaEngine {
     /// Nothing is made yet: every turn makes tables of its own.
     pub fn new(bench: &Rc<Bench>, clickhouse: &Rc<ClickHouse>, feed: &Rc<Feed>) -> KafkaEngine {
         let about = About {
-            name: "kafka-engine",
+            name: KAFKA_ENGINE.to_owned(),
             does: "ClickHouse's Kafka engine with a materialized view into one table of ten columns; nothing is enriched, \
                    deduplicated or summed up",
             version: clickhouse.version.clone(),
@@ -229,7 +251,7 @@ impl Side for KafkaEngine {
         let KafkaEngine { bench, clickhouse, feed, .. } = self;
         self.turns += 1;
         let name = format!("engine_{}_{}", feed.name, self.turns);
-        bench.create_topic(&name)?;
+        bench.create_topic(&name, feed.packed.partitions)?;
         for statement in statements(&name, &bench.kafka.bootstrap(), &name) {
             clickhouse.ask(&statement)?;
         }
@@ -239,7 +261,11 @@ impl Side for KafkaEngine {
                 "SELECT sum(length(assignments.topic)) FROM system.kafka_consumers WHERE database = '{name}'"
             );
             let owned = clickhouse.number(&assigned)?;
-            Ok(if owned == u64::from(PARTITIONS) { Ok(()) } else { Err(format!("it has {owned}")) })
+            Ok(if owned == u64::from(feed.packed.partitions) {
+                Ok(())
+            } else {
+                Err(format!("it has {owned}"))
+            })
         })?;
 
         let table = format!("{name}.events");

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use event::{Batch, Event, Kind, Method, Mode, Position, Region};
 use kafka::{Producer, SendError};
 
-use super::bench::{Bench, PARTITIONS};
+use super::bench::Bench;
 use crate::crowd::Crowd;
 use crate::draw::{For, draw};
 use crate::mint;
@@ -40,18 +40,30 @@ pub struct Feed {
     lead: usize,
     /// Events, those that lead apart.
     pub events: u64,
+    /// How they are packed.
+    pub packed: Packed,
     /// For databases and topics.
-    pub name: &'static str,
+    pub name: String,
+}
+
+/// How events are packed into messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed {
+    /// Events of one partition in a message, at the most.
+    pub per_message: usize,
+    /// Partitions of the topic.
+    pub partitions: u32,
 }
 
 impl Feed {
-    /// So many events after those that lead, up to `per_message` of one partition in each message, as our edge packs them.
-    pub fn new(name: &'static str, crowd: &Crowd, events: u64, per_message: usize) -> anyhow::Result<Feed> {
+    /// So many events after those that lead, packed as our edge does.
+    pub fn new(name: &str, crowd: &Crowd, events: u64, packed: Packed) -> anyhow::Result<Feed> {
         let now_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
         let mix: Mix = "open=80,click=15,download=5".parse()?;
-        let mut feed = Feed { bytes: Vec::new(), messages: Vec::new(), lead: 0, events, name };
-        let mut open = vec![(Vec::new(), 0); PARTITIONS as usize];
+        let mut feed =
+            Feed { bytes: Vec::new(), messages: Vec::new(), lead: 0, events, packed, name: name.to_owned() };
+        let mut open = vec![(Vec::new(), 0); packed.partitions as usize];
         let mut encoded = Vec::new();
         for index in 0..LEAD_EVENTS + events {
             if index == LEAD_EVENTS {
@@ -65,11 +77,11 @@ impl Feed {
             let (target, address) = (mint::target(&hit), address.octets());
             encoded.clear();
             event(&hit, index, now_ms as i64, &target, agent.user_agent, &address).encode(&mut encoded);
-            let partition = event::partition(recipient, EDGE_ID, index + 1, PARTITIONS);
+            let partition = event::partition(recipient, EDGE_ID, index + 1, packed.partitions);
             let (batch, count) = &mut open[partition as usize];
             Batch::push(batch, &encoded);
             *count += 1;
-            if *count == per_message {
+            if *count == packed.per_message {
                 feed.push(partition, batch);
                 *count = 0;
             }
@@ -194,8 +206,10 @@ mod tests {
     #[test]
     fn every_event_is_in_a_message_of_its_partition() {
         let crowd = Crowd::load().unwrap();
-        for (per_message, messages) in [(1, 1_000..=1_000), (100, 10..=22)] {
-            let feed = Feed::new("test", &crowd, 1_000, per_message).unwrap();
+        for (per_message, partitions, messages) in
+            [(1, 12, 1_000..=1_000), (100, 12, 10..=22), (100, 1, 10..=10)]
+        {
+            let feed = Feed::new("test", &crowd, 1_000, Packed { per_message, partitions }).unwrap();
             let others = feed.messages.len() - feed.lead;
             assert!(messages.contains(&others), "{others}");
             let (mut start, mut seen) = (0, BTreeSet::new());
@@ -203,7 +217,7 @@ mod tests {
                 for event in Batch::new(&feed.bytes[start..*end]) {
                     let event = Event::decode(event.unwrap()).unwrap();
                     assert_eq!(
-                        event::partition(event.recipient, event.edge_id, event.seq, PARTITIONS),
+                        event::partition(event.recipient, event.edge_id, event.seq, partitions),
                         *partition
                     );
                     assert!(seen.insert(event.seq));
@@ -213,7 +227,7 @@ mod tests {
             assert_eq!(seen.len() as u64, LEAD_EVENTS + 1_000);
             let led: BTreeSet<u32> =
                 feed.messages[..feed.lead].iter().map(|(partition, _)| *partition).collect();
-            assert_eq!(led.len() as u32, PARTITIONS);
+            assert_eq!(led.len() as u32, partitions);
         }
     }
 }

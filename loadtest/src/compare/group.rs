@@ -8,6 +8,8 @@ use super::report::{self, Bar, Comparison, Round};
 use super::side::{About, Side, Turn};
 use crate::report::LATE_RATIO_MAX;
 
+/// Rounds that are tried, for each that is to be kept. In a short comparison it is one, as none has to count.
+const TRIES: usize = 2;
 /// Of one core's time: what processes that are no part of this may take during a turn.
 const FOREIGN_MAX: f64 = 0.25;
 /// Of all cores' time: what other machines on the same hardware may take.
@@ -33,13 +35,31 @@ pub struct Group {
     pub starved: Vec<String>,
 }
 
+/// Gives every group so many rounds that count, as far as twice as many are enough for it, after one in which everything
+/// warms up. In short none of this is for the figures: one round, whatever it shows.
+pub fn rounds(groups: &mut [Group], count: usize, short: bool, cores: usize) -> anyhow::Result<()> {
+    if count > 0 && !short {
+        for group in groups.iter_mut() {
+            group.round(cores)?;
+            group.forget();
+        }
+    }
+    let tries = if short { 1 } else { TRIES };
+    for _ in 0..count * tries {
+        for group in groups.iter_mut().filter(|group| group.kept.len() < count) {
+            group.round(cores)?;
+        }
+    }
+    Ok(())
+}
+
 impl Group {
     /// Gives every side its turn.
-    pub fn round(&mut self, cores: usize) -> anyhow::Result<()> {
+    fn round(&mut self, cores: usize) -> anyhow::Result<()> {
         let number = self.kept.len() + self.starved.len() + 1;
         let (mut round, mut starved) = (Round::new(), Vec::new());
         for side in &mut self.sides {
-            let name = side.about().name;
+            let name = side.about().name.clone();
             let turn = side.turn().with_context(|| format!("{name} in comparison {}", self.name))?;
             eprintln!(
                 "{} round {number}: {name} {:.2} µs in {:.1} s, others {:.0} % of a core",
@@ -59,7 +79,7 @@ impl Group {
     }
 
     /// Nothing so far counts.
-    pub fn forget(&mut self) {
+    fn forget(&mut self) {
         self.kept.clear();
         self.starved.clear();
     }
@@ -110,6 +130,7 @@ mod tests {
             unsent_ratio: 0.0,
             foreign_cores: 0.2,
             stolen_cores: 0.09,
+            figures: BTreeMap::new(),
         };
         let why = |turn: Turn| starving(&turn, 2).unwrap_or_default();
         assert_eq!(why(fed.clone()), "");

@@ -3,26 +3,21 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
 use super::SHORT_SHARE;
-use super::bench::Bench;
-use super::consumers::{ClickHouse, KafkaEngine, Ours};
-use super::feed::Feed;
+use super::bench::{Bench, PARTITIONS};
+use super::consumers::{ClickHouse, KAFKA_ENGINE, KafkaEngine, Ours};
+use super::feed::{Feed, Packed};
 use super::group::Group;
-use super::options::{CompareOptions, Only, Size};
+use super::options::{CompareOptions, Only};
 use super::report::Bar;
-use super::served::{Served, Server};
+use super::served::{Requests, Served, Server};
 use super::side::Side;
 use super::{ours, peers};
 use crate::crowd::Crowd;
 use crate::mint::Mint;
-use crate::mix::Noise;
-use crate::plan::{Plan, Spec};
-use crate::schedule::Arrivals;
-use crate::shape::Shape;
 
 /// A comparison of servers.
 struct Asked {
@@ -97,9 +92,9 @@ pub fn start(options: &CompareOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow
     if !fed.is_empty() {
         let clickhouse = Rc::new(ClickHouse::start(bench)?);
         for (_, name, does, per_message, at_most) in fed {
-            let feed = Rc::new(Feed::new(name, &crowd, size.events, *per_message)?);
+            let packed = Packed { per_message: *per_message, partitions: PARTITIONS };
+            let feed = Rc::new(Feed::new(name, &crowd, size.events, packed)?);
             let peer = KafkaEngine::new(bench, &clickhouse, &feed);
-            let to = peer.about().name;
             let sides: [Box<dyn Side>; 2] = [Box::new(Ours::new(bench, &clickhouse, &feed)?), Box::new(peer)];
             groups.push(Group {
                 name,
@@ -107,7 +102,7 @@ pub fn start(options: &CompareOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow
                 unit: "event",
                 sides: sides.into(),
                 missing: BTreeMap::new(),
-                bars: vec![Bar { of: OURS, to, at_most: Some(*at_most) }],
+                bars: vec![Bar { of: OURS, to: KAFKA_ENGINE, at_most: Some(*at_most) }],
                 kept: Vec::new(),
                 starved: Vec::new(),
             });
@@ -117,7 +112,7 @@ pub fn start(options: &CompareOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow
     if asked.is_empty() {
         return Ok(groups);
     }
-    let mut servers = BTreeMap::from([(OURS, Rc::new(ours::start(bench, OURS)?))]);
+    let mut servers = BTreeMap::from([(OURS, Rc::new(ours::start(bench, OURS, 1)?))]);
     let mut missing = BTreeMap::new();
     for (peer, _) in asked.iter().flat_map(|asked| asked.peers) {
         if servers.contains_key(peer) || missing.contains_key(peer) {
@@ -129,7 +124,9 @@ pub fn start(options: &CompareOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow
         }
     }
     for asked in asked {
-        let plan = Arc::new(plan(crowd.clone(), mint, size, asked)?);
+        let rate = if asked.fresh { size.rate * SHORT_SHARE } else { size.rate };
+        let requests = Requests { rate, seconds: size.seconds, mix: asked.mix, fresh: asked.fresh };
+        let plan = Arc::new(requests.plan(crowd.clone(), mint)?);
         let names = [OURS].into_iter().chain(asked.peers.iter().map(|(name, _)| *name));
         let sides = names.clone().filter_map(|name| {
             let (bench, server, plan) = (bench.clone(), servers.get(name)?.clone(), plan.clone());
@@ -159,29 +156,7 @@ fn server(options: &CompareOptions, bench: &Bench, name: &str) -> anyhow::Result
             let this = std::env::current_exe().context("failed to find this program")?;
             peers::day_edge(bench, options.loadtest.as_ref().unwrap_or(&this))
         }
-        "ours-again" => ours::start(bench, "ours-again"),
+        "ours-again" => ours::start(bench, "ours-again", 1),
         name => unreachable!("{name} is in no comparison"),
     }
-}
-
-/// The requests of a comparison.
-fn plan(crowd: Arc<Crowd>, mint: &Mint, size: Size, asked: &Asked) -> anyhow::Result<Plan> {
-    let now_ms =
-        SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
-    let rate = if asked.fresh { size.rate * SHORT_SHARE } else { size.rate };
-    let spec = Spec {
-        requests: (rate * size.seconds).round() as usize,
-        warm_up: 0,
-        rate,
-        shape: Shape::Steady,
-        arrivals: Arrivals::Even,
-        seed: 1,
-        mix: asked.mix.parse()?,
-        noise: Noise::default(),
-        fresh_share: if asked.fresh { 1.0 } else { 0.0 },
-        recipients: 10_000,
-        workspace: 1,
-        message: (now_ms as u64) << 20,
-    };
-    Plan::new(spec, crowd, |hit| mint.path(hit))
 }

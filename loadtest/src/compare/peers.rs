@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use super::bench::{Bench, UP_WAIT, find, until};
+use super::bench::{Bench, PARTITIONS, UP_WAIT, find, until};
 use super::day_edge;
 use super::nginx::{self, EVENT};
 use super::served::{Place, Server};
@@ -40,7 +40,7 @@ fn nginx_only(
 ) -> anyhow::Result<Server> {
     let nginx = nginx::start(bench, name, access_log)?;
     let state = "all lines in the log";
-    let about = About { name, does, version: nginx.version, state, settings: nginx.config };
+    let about = About { name: name.to_owned(), does, version: nginx.version, state, settings: nginx.config };
     Ok(Server { about, address: nginx.address, programs: vec![nginx.running], place: Place::Log(nginx.log) })
 }
 
@@ -57,7 +57,7 @@ pub fn nginx_rsyslog(bench: &Bench) -> anyhow::Result<Server> {
         "rsyslog has no module omkafka: apt-get install rsyslog-kafka"
     );
     let topic = format!("compare-{NAME}");
-    bench.create_topic(&topic)?;
+    bench.create_topic(&topic, PARTITIONS)?;
     // UDP and not a unix socket: there the kernel keeps ten lines (net.unix.max_dgram_qlen) and nginx drops the rest.
     let port = local::free_ports(1)?[0];
     let broker = bench.kafka.bootstrap();
@@ -95,7 +95,7 @@ input(type="imudp" address="127.0.0.1" port="{port}" rcvbufSize="16m" ruleset="s
         Ok(if listens { Ok(()) } else { Err(format!("nobody has port {port}")) })
     })?;
     let about = About {
-        name: NAME,
+        name: NAME.to_owned(),
         does: "nginx with its log sent to rsyslog, which sends it to Kafka with omkafka",
         version: format!("{}; {}", nginx.version, version),
         state: "all events in the topic",
@@ -114,7 +114,7 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
     const NAME: &str = "nginx-kcat";
     let program = find("kcat").context("apt-get install kcat")?;
     let topic = format!("compare-{NAME}");
-    bench.create_topic(&topic)?;
+    bench.create_topic(&topic, PARTITIONS)?;
     let nginx = nginx::start(bench, NAME, &format!("LOG {EVENT} buffer=64k flush=1s"))?;
     // Kcat holds its last line back until another comes, and at its end would wait for the delivery of that line, so it
     // is killed; tail ends with the shell.
@@ -130,7 +130,7 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
     let version = said.lines().find(|line| line.starts_with("Version ")).unwrap_or_default();
     let version = version.split(" builtin").next().unwrap_or_default();
     let about = About {
-        name: NAME,
+        name: NAME.to_owned(),
         does: "nginx with its log gathered in 64 KiB, followed by tail and sent to Kafka by kcat",
         version: format!("{}; kcat {})", nginx.version, version.trim_start_matches("Version ")),
         state: "all events in the topic but what kcat holds back, a line",
@@ -148,7 +148,7 @@ pub fn nginx_kcat(bench: &Bench) -> anyhow::Result<Server> {
 pub fn day_edge(bench: &Bench, loadtest: &Path) -> anyhow::Result<Server> {
     const NAME: &str = "day-edge";
     let topic = format!("compare-{NAME}");
-    bench.create_topic(&topic)?;
+    bench.create_topic(&topic, PARTITIONS)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, local::free_ports(1)?[0]));
     let (program, listen, broker) =
         (loadtest.to_string_lossy(), address.to_string(), bench.kafka.bootstrap());
@@ -159,7 +159,7 @@ pub fn day_edge(bench: &Bench, loadtest: &Path) -> anyhow::Result<Server> {
         Ok(TcpStream::connect(address).map(drop).map_err(|error| error.to_string()))
     })?;
     let about = About {
-        name: NAME,
+        name: NAME.to_owned(),
         does: "an edge as a team would write it in a day: axum, a JSON message for each request, FutureProducer; no link \
                is verified, nothing kept on the disk",
         version: "axum 0.8, rdkafka 0.39 (loadtest/src/compare/day_edge.rs)".to_owned(),

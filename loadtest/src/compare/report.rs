@@ -173,18 +173,23 @@ pub fn ratios(abouts: &[About], rounds: &[Round], bars: &[Bar], short: bool) -> 
         let ratio = place(bar.of).zip(place(bar.to)).and_then(|(of, to)| {
             Range::of(rounds.iter().map(|round| round[of].cpu_us() / round[to].cpu_us()))
         });
-        let verdict = match (bar.at_most.filter(|_| !short), ratio) {
-            (None, _) => Verdict::None,
-            (Some(_), None) => Verdict::Unjudged,
-            (Some(at_most), Some(ratio)) if ratio.median <= at_most => Verdict::Held,
-            (Some(_), Some(_)) => Verdict::Missed,
-        };
+        let verdict = Verdict::of(ratio, bar.at_most.filter(|_| !short));
         Ratio { of: bar.of, to: bar.to, ratio, at_most: bar.at_most, verdict }
     };
     bars.iter().map(of).collect()
 }
 
 impl Verdict {
+    /// Of a ratio that is held to this, if to anything.
+    pub fn of(ratio: Option<Range>, at_most: Option<f64>) -> Verdict {
+        match (at_most, ratio) {
+            (None, _) => Verdict::None,
+            (Some(_), None) => Verdict::Unjudged,
+            (Some(at_most), Some(ratio)) if ratio.median <= at_most => Verdict::Held,
+            (Some(_), Some(_)) => Verdict::Missed,
+        }
+    }
+
     /// In a word; `None` when there was nothing to judge.
     pub fn word(self) -> Option<&'static str> {
         match self {
@@ -225,15 +230,19 @@ impl Report {
 
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
-        let mut verdicts = self.comparisons.iter().flat_map(|one| &one.ratios).map(|ratio| ratio.verdict);
-        if verdicts.clone().any(|verdict| verdict == Verdict::Missed) {
-            return ExitCode::FAILURE;
-        }
-        if verdicts.any(|verdict| verdict == Verdict::Unjudged) {
-            return ExitCode::from(UNJUDGED);
-        }
-        ExitCode::SUCCESS
+        exit_code(self.comparisons.iter().flat_map(|one| &one.ratios).map(|ratio| ratio.verdict))
     }
+}
+
+/// How a program ends on these.
+pub fn exit_code(mut verdicts: impl Iterator<Item = Verdict> + Clone) -> ExitCode {
+    if verdicts.clone().any(|verdict| verdict == Verdict::Missed) {
+        return ExitCode::FAILURE;
+    }
+    if verdicts.any(|verdict| verdict == Verdict::Unjudged) {
+        return ExitCode::from(UNJUDGED);
+    }
+    ExitCode::SUCCESS
 }
 
 impl Machine {
@@ -292,7 +301,7 @@ mod tests {
     use super::*;
 
     fn about(name: &'static str) -> About {
-        About { name, does: "", version: String::new(), state: "", settings: Vec::new() }
+        About { name: name.to_owned(), does: "", version: String::new(), state: "", settings: Vec::new() }
     }
 
     fn turn(seconds: f64) -> Turn {
@@ -305,6 +314,7 @@ mod tests {
             unsent_ratio: 0.0,
             foreign_cores: 0.0,
             stolen_cores: 0.0,
+            figures: BTreeMap::new(),
         }
     }
 

@@ -1,22 +1,30 @@
 //! A side that answers requests, and where one sees that each has come to its state.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use event::Event;
 use kafka::Stretch;
 
 use super::bench::{Bench, Running, STATE_WAIT, until};
 use super::side::{About, Begun, Side, Turn};
 use super::spent::{since, spent};
-use crate::plan::Plan;
+use crate::crowd::Crowd;
+use crate::mint::Mint;
+use crate::mix::Noise;
+use crate::plan::{Plan, Spec};
+use crate::schedule::Arrivals;
 use crate::send::{self, Target};
-use crate::tally::Failure;
+use crate::shape::Shape;
+use crate::tally::{Failure, Tally};
 
 /// Requests under way at a time, and connections that are kept.
 pub const CONNECTIONS: usize = 64;
@@ -28,6 +36,9 @@ const HELD_MAX: u64 = 4;
 /// What a log is read in.
 const PIECE_BYTES: usize = 1 << 16;
 
+/// Edge and number, which never name two events.
+pub type EventName = (u64, u64);
+
 /// Where what became of requests is counted.
 pub enum Place {
     /// Lines of a log.
@@ -38,6 +49,8 @@ pub enum Place {
     MessagesHeld(String),
     /// Events in the messages of a topic, as we pack them.
     Batches(String),
+    /// The same, where some may come again, as they do once Kafka was away: each counts when it comes first.
+    BatchesRepeated(String, RefCell<HashSet<EventName>>),
 }
 
 /// A server that is up. The same processes may serve several comparisons.
@@ -68,6 +81,23 @@ impl Side for Served {
     }
 
     fn turn(&mut self) -> anyhow::Result<Turn> {
+        let send = |target: &Target| {
+            send::send(target, &self.plan, 1, Instant::now() + LEAD, &Arc::default())
+                .context("failed to send the requests")
+        };
+        Ok(self.serve(send)?.0)
+    }
+}
+
+impl Served {
+    /// Lets `send` send all requests, and waits until each has come to the server's state.
+    ///
+    /// # Errors
+    /// When one is answered otherwise than it should be, or does not come to the state.
+    pub fn serve(
+        &self,
+        send: impl FnOnce(&Target) -> anyhow::Result<Tally>,
+    ) -> anyhow::Result<(Turn, Tally)> {
         let Served { bench, server, plan } = self;
         let mut counted = Counted::start(bench, &server.place)?;
         let pids = || server.programs.iter().map(|running| running.program().pid());
@@ -79,8 +109,7 @@ impl Side for Served {
             any_status: false,
         };
         let (begun, before) = (Begun::now(bench)?, spent(pids())?);
-        let tally = send::send(&target, plan, 1, Instant::now() + LEAD, &Arc::default())
-            .context("failed to send the requests")?;
+        let tally = send(&target)?;
         let planned = plan.len() as u64;
         let answered = tally.answers();
         let unsent = tally.failures.get(&Failure::Unsent).copied().unwrap_or_default();
@@ -98,7 +127,44 @@ impl Side for Served {
             Ok(if found + held_max >= answered { Ok(()) } else { Err(format!("{found} of {answered}")) })
         })?;
         let turn = begun.turn(bench, answered, since(&before, &spent(pids())?))?;
-        Ok(Turn { late_ratio: tally.late_ratio(), unsent_ratio: unsent as f64 / planned as f64, ..turn })
+        let unsent_ratio = unsent as f64 / planned as f64;
+        Ok((Turn { late_ratio: tally.late_ratio(), unsent_ratio, ..turn }, tally))
+    }
+}
+
+/// What is asked for: the same bytes for all sides in all rounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    /// A second.
+    pub rate: f64,
+    /// For so long.
+    pub seconds: f64,
+    /// Weights of opens, clicks and downloads.
+    pub mix: &'static str,
+    /// Each over a connection of its own.
+    pub fresh: bool,
+}
+
+impl Requests {
+    /// Each with its link and when it is due.
+    pub fn plan(self, crowd: Arc<Crowd>, mint: &Mint) -> anyhow::Result<Plan> {
+        let now_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
+        let spec = Spec {
+            requests: (self.rate * self.seconds).round() as usize,
+            warm_up: 0,
+            rate: self.rate,
+            shape: Shape::Steady,
+            arrivals: Arrivals::Even,
+            seed: 1,
+            mix: self.mix.parse()?,
+            noise: Noise::default(),
+            fresh_share: if self.fresh { 1.0 } else { 0.0 },
+            recipients: 10_000,
+            workspace: 1,
+            message: (now_ms as u64) << 20,
+        };
+        Plan::new(spec, crowd, |hit| mint.path(hit))
     }
 }
 
@@ -124,9 +190,10 @@ impl<'a> Counted<'a> {
                     return Err(error).with_context(|| format!("failed to look at {}", log.display()));
                 }
             },
-            Place::Messages(topic) | Place::MessagesHeld(topic) | Place::Batches(topic) => {
-                seen = bench.stretches(topic)?
-            }
+            Place::Messages(topic)
+            | Place::MessagesHeld(topic)
+            | Place::Batches(topic)
+            | Place::BatchesRepeated(topic, _) => seen = bench.stretches(topic)?,
         }
         Ok(Counted { bench, place, found: 0, read, seen })
     }
@@ -153,6 +220,15 @@ impl<'a> Counted<'a> {
             Place::Batches(topic) => {
                 let fresh = self.fresh(topic)?;
                 self.found += self.bench.events(topic, &fresh)?;
+            }
+            Place::BatchesRepeated(topic, known) => {
+                let fresh = self.fresh(topic)?;
+                let mut known = known.borrow_mut();
+                self.bench.each_event(topic, &fresh, |event| {
+                    let event = Event::decode(event)?;
+                    self.found += u64::from(known.insert((event.edge_id, event.seq)));
+                    Ok(())
+                })?;
             }
         }
         Ok(self.found)

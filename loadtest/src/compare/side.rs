@@ -1,5 +1,6 @@
 //! One side of a comparison: what it is, and what a turn of it has cost.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::spent::{self, Machine, Spent, sum};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct About {
     /// Its short name, as in `nginx-log`.
-    pub name: &'static str,
+    pub name: String,
     /// What it does, in words.
     pub does: &'static str,
     /// What every process of it is, with its version.
@@ -40,6 +41,9 @@ pub struct Turn {
     pub foreign_cores: f64,
     /// Cores that other machines on the same hardware took.
     pub stolen_cores: f64,
+    /// What else was measured, by name with the unit last.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<&'static str, f64>,
 }
 
 /// The beginning of a turn.
@@ -69,6 +73,7 @@ impl Begun {
             // Ticks are told to processes and to the machine by different clocks.
             foreign_cores: (foreign / seconds).max(0.0),
             stolen_cores: (now.stolen - self.machine.stolen) / seconds,
+            figures: BTreeMap::new(),
         })
     }
 }

@@ -69,12 +69,12 @@ fn observe(
     name: &str,
     batches: usize,
 ) -> anyhow::Result<u64> {
-    bench.create_topic(name)?;
+    bench.create_topic(name, PARTITIONS)?;
     let files = local::geo::dbip_city(&Cache::default_dir()?)?;
     let files: Vec<String> = files.iter().map(|file| format!("{:?}", file.to_string_lossy())).collect();
     let database =
         [format!("clickhouse.url={}", clickhouse.0.http_url()), format!("clickhouse.database={name}")];
-    bench.ours(&format!("migrate_{name}"), &["migrate"], &database, false)?.program().finish(UP_WAIT)?;
+    bench.ours(&format!("migrate_{name}"), &["migrate"], &database, None)?.program().finish(UP_WAIT)?;
     let settings = [
         format!("kafka.brokers={}", bench.kafka.bootstrap()),
         format!("kafka.topic={name}"),

@@ -3,7 +3,6 @@
 //! One connection, one request at a time: so each event is written to the journal by itself, which is the dearest way.
 //! Under load requests that are ready together share that write.
 
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,10 +14,11 @@ use super::callgrind::Observed;
 use super::record::Count;
 use crate::compare::bench::{Bench, PARTITIONS};
 use crate::crowd::Crowd;
+use crate::exchange;
 use crate::mint::Mint;
 use crate::mix::Noise;
 use crate::plan::{Plan, Spec};
-use crate::response::Reader;
+use crate::response::Reply;
 use crate::schedule::Arrivals;
 use crate::shape::Shape;
 
@@ -57,7 +57,7 @@ pub fn count(bench: &Bench, round: u32) -> anyhow::Result<[Count; 2]> {
 
 /// All instructions of an edge that answers these and ships them.
 fn observe(bench: &Bench, name: &str, asked: [(&Plan, usize); 2]) -> anyhow::Result<u64> {
-    bench.create_topic(name)?;
+    bench.create_topic(name, PARTITIONS)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, local::free_ports(1)?[0]));
     let settings = [
         format!("kafka.brokers={}", bench.kafka.bootstrap()),
@@ -95,18 +95,9 @@ fn observe(bench: &Bench, name: &str, asked: [(&Plan, usize); 2]) -> anyhow::Res
 fn ask(connection: &mut TcpStream, plan: &Plan, index: usize) -> anyhow::Result<()> {
     let mut bytes = Vec::with_capacity(1_024);
     plan.write(index, "mail.example", &mut bytes);
-    connection.write_all(&bytes)?;
-    let mut answer = Reader::default();
-    let mut piece = [0; 4_096];
-    loop {
-        let read = connection.read(&mut piece)?;
-        ensure!(read > 0, "the connection was closed");
-        let fed = answer.feed(&piece[..read]);
-        if let Some(reply) = fed.map_err(|malformed| anyhow::anyhow!("malformed: {}", malformed.0))? {
-            ensure!(matches!(reply.status, 200 | 302), "status {}", reply.status);
-            return Ok(());
-        }
-    }
+    let Reply { status, .. } = exchange::ask_over(connection, &bytes)?;
+    ensure!(matches!(status, 200 | 302), "status {status}");
+    Ok(())
 }
 
 /// The requests, each of another recipient, from the agents and addresses of the crowd.

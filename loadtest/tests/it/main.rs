@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod drill;
+mod grow;
 mod parts;
 mod report;
 mod rows;

@@ -1,0 +1,65 @@
+//! Growth: how the figures of our edge and our consumer change as one machine gets more of something, each variant in its
+//! turn.
+
+mod backlog;
+mod files;
+mod kinds;
+mod memory;
+pub mod options;
+mod pixels;
+pub mod report;
+mod text;
+mod versions;
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use self::options::GrowOptions;
+use self::report::Report;
+use crate::compare::bench::Bench;
+use crate::compare::group;
+use crate::compare::report::Machine;
+use crate::scratch;
+
+/// Measures, and removes the data when every variant did its work.
+///
+/// # Errors
+/// When it could not be measured, or a variant did not do its work.
+pub fn run(options: &GrowOptions) -> anyhow::Result<Report> {
+    let cores = Machine::here().cores;
+    options.check(cores)?;
+    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    if options.wants(options::Only::Connections) {
+        let most = options.size(cores).connections.into_iter().max().unwrap_or_default();
+        files::allow(most)?;
+    }
+    let dir = scratch::folder(options.dir.as_deref(), "grow", "run")?;
+    let grown = grow(options, &mailbeacon, &dir);
+    scratch::leave(&dir, grown.is_ok() && !options.keep)?;
+    grown
+}
+
+fn grow(options: &GrowOptions, mailbeacon: &Path, dir: &Path) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    eprintln!("starting all variants in {}", dir.display());
+    let bench = Rc::new(Bench::start(dir, mailbeacon)?);
+    let mint = bench.mint()?;
+    let size = options.size(bench.machine.cores);
+    let started = kinds::start(options, &bench, &mint)?;
+    eprintln!("all up after {:.1} s", begun.elapsed().as_secs_f64());
+    if let Some(cores) = &bench.cores {
+        cores.leave_the_side_here()?;
+    }
+    let mut groups = started.groups;
+    group::rounds(&mut groups, size.rounds, options.short, bench.machine.cores)?;
+    eprintln!("measured after {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(Report {
+        machine: bench.machine.clone(),
+        versions: started.versions,
+        method: report::method(&size, bench.cores.is_some()),
+        rounds: size.rounds,
+        short: options.short,
+        kinds: groups.iter().map(|group| report::grown(group, options.short)).collect(),
+    })
+}
