@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub(crate) mod consumers;
+mod cores;
 pub mod day_edge;
 pub(crate) mod feed;
 pub(crate) mod group;

@@ -1,5 +1,6 @@
 //! The command line of growth.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use anyhow::ensure;
@@ -11,7 +12,7 @@ Exit status:
   0  measured, and the bar (the slowest pixels while Kafka is away) is held where it could be judged
   1  the bar is missed, an edge or the consumer did not do its work, or it could not be measured
   2  the command line is wrong
-  3  the bar could not be judged: the machine was too busy in every round
+  3  a kind has no round that counts: the machine was too busy in all of them
 
 Examples:
   cargo build --release && cargo run --release -p loadtest -- grow --json grow.json
@@ -45,10 +46,10 @@ pub struct GrowOptions {
     /// Partitions of the topic; 1, 3, 6 and 12 by default.
     #[arg(long, value_delimiter = ',', value_name = "COUNT")]
     pub partitions: Vec<u32>,
-    /// Pixels per second, the same in all variants; 10,000 by default.
+    /// Pixels per second, the same in all variants; 5,000 by default.
     #[arg(long)]
     pub rate: Option<f64>,
-    /// Seconds that each edge is asked for in a round; 5 by default.
+    /// Seconds that each edge is asked for in a round; 8 by default.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
     /// Events that wait for the consumer in each round; 400,000 by default.
@@ -111,8 +112,8 @@ impl GrowOptions {
         let short = self.short;
         Size {
             rounds: self.rounds.unwrap_or(if short { 1 } else { 3 }),
-            rate: self.rate.unwrap_or(if short { 500.0 } else { 10_000.0 }),
-            seconds: self.seconds.unwrap_or(if short { SHORT_SECONDS } else { 5.0 }),
+            rate: self.rate.unwrap_or(if short { 500.0 } else { 5_000.0 }),
+            seconds: self.seconds.unwrap_or(if short { SHORT_SECONDS } else { 8.0 }),
             events: self.events.unwrap_or(if short { 5_000 } else { 400_000 }),
             cores: or(&self.cores, if short { vec![1] } else { (1..=machine_cores).collect() }),
             connections: or(
@@ -139,6 +140,9 @@ impl GrowOptions {
         ensure!((100.0..=200_000.0).contains(&rate), "--rate {rate}: expected 100 to 200000");
         ensure!((0.1..=600.0).contains(&seconds), "--seconds {seconds}: expected 0.1 to 600");
         ensure!((1_000..=20_000_000).contains(&events), "--events {events}: expected 1000 to 20000000");
+        once("cores", &cores)?;
+        once("connections", &connections)?;
+        once("partitions", &partitions)?;
         for count in cores {
             ensure!(
                 (1..=machine_cores).contains(&count),
@@ -165,6 +169,14 @@ impl GrowOptions {
     }
 }
 
+/// A variant has a name, a topic and a journal of its own.
+fn once<T: PartialEq + Display>(name: &str, counts: &[T]) -> anyhow::Result<()> {
+    for (place, count) in counts.iter().enumerate() {
+        ensure!(!counts[..place].contains(count), "--{name}: {count} is there twice");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -185,7 +197,7 @@ mod tests {
     fn what_is_said_wins() {
         let size = options("--connections 5,6 --partitions 2 --rate 300").size(3);
         assert_eq!((size.cores, size.connections, size.partitions), (vec![1, 2, 3], vec![5, 6], vec![2]));
-        assert_eq!((size.rate, size.seconds), (300.0, 5.0));
+        assert_eq!((size.rate, size.seconds), (300.0, 8.0));
         assert_eq!(options("--short --seconds 2").size(64).seconds, 2.0);
         assert!(options("").wants(Only::Away) && !options("--only cores,away").wants(Only::Partitions));
     }
@@ -201,6 +213,7 @@ mod tests {
             ("--connections 0", "--connections 0: expected"),
             ("--connections 10000 --rate 500", "--connections 10000 at --rate 500: each would idle for 20 s"),
             ("--partitions 0", "--partitions 0: expected"),
+            ("--partitions 3,1,3", "--partitions: 3 is there twice"),
         ] {
             let said = options(line).check(2).unwrap_err().to_string();
             assert!(said.starts_with(named), "{line}: {said}");

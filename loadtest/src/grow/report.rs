@@ -73,7 +73,9 @@ impl Report {
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
         let rows = self.kinds.iter().flat_map(|kind| &kind.figures).flat_map(|figure| &figure.rows);
-        report::exit_code(rows.map(|row| row.verdict))
+        // Without a round a kind has shown nothing, whether it has a bar or not. A short run is for no figure.
+        let without = self.kinds.iter().filter(|kind| kind.rounds_kept == 0 && !self.short);
+        report::exit_code(rows.map(|row| row.verdict).chain(without.map(|_| Verdict::Unjudged)))
     }
 }
 
@@ -188,6 +190,29 @@ mod tests {
         assert_eq!(rows[1].times_first, Some(Range { median: 1.0, min: 0.5, max: 1.2 }));
         assert_eq!(rows[1].verdict, Verdict::Held);
         assert_eq!(judged(0.9)[1].verdict, Verdict::Missed);
+    }
+
+    #[test]
+    fn a_kind_without_rounds_is_no_success() {
+        let report = |rounds_kept, short| Report {
+            machine: Machine::here(),
+            versions: Vec::new(),
+            method: Vec::new(),
+            rounds: 1,
+            short,
+            kinds: vec![Grown {
+                name: "cores",
+                does: "",
+                unit: "pixel",
+                figures: Vec::new(),
+                rounds_kept,
+                rounds_starved: Vec::new(),
+                turns: Vec::new(),
+            }],
+        };
+        assert_eq!(report(1, false).exit_code(), ExitCode::SUCCESS);
+        assert_eq!(report(0, true).exit_code(), ExitCode::SUCCESS);
+        assert_ne!(report(0, false).exit_code(), ExitCode::SUCCESS);
     }
 
     #[test]

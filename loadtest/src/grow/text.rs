@@ -56,6 +56,7 @@ impl fmt::Display for Row {
 }
 
 fn range(Range { median, min, max }: Range) -> String {
-    let digits = if max < 1_000.0 { 2 } else { 0 };
+    let whole = [median, min, max].iter().all(|value| value.fract() == 0.0);
+    let digits = if whole || max >= 1_000.0 { 0 } else { 2 };
     format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
 }
