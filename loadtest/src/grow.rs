@@ -25,7 +25,7 @@ use crate::scratch;
 /// Measures, and removes the data when every variant did its work.
 ///
 /// # Errors
-/// When it could not be measured, or a variant did not do its work.
+/// When nothing could be measured. A variant that did not do its work ends the rounds and is in the report.
 pub fn run(options: &GrowOptions) -> anyhow::Result<Report> {
     let cores = Machine::here().cores;
     options.check(cores)?;
@@ -36,7 +36,8 @@ pub fn run(options: &GrowOptions) -> anyhow::Result<Report> {
     }
     let dir = scratch::folder(options.dir.as_deref(), "grow", "run")?;
     let grown = grow(options, &mailbeacon, &dir);
-    scratch::leave(&dir, grown.is_ok() && !options.keep)?;
+    let is_done = grown.as_ref().is_ok_and(|report| report.failed.is_none());
+    scratch::leave(&dir, is_done && !options.keep)?;
     grown
 }
 
@@ -52,7 +53,8 @@ fn grow(options: &GrowOptions, mailbeacon: &Path, dir: &Path) -> anyhow::Result<
         cores.leave_the_side_here()?;
     }
     let mut groups = started.groups;
-    group::rounds(&mut groups, size.rounds, options.short, bench.machine.cores)?;
+    // What was measured before is shown even when a variant fails.
+    let failed = group::rounds(&mut groups, size.rounds, options.short, bench.machine.cores).err();
     eprintln!("measured after {:.1} s", begun.elapsed().as_secs_f64());
     Ok(Report {
         machine: bench.machine.clone(),
@@ -60,6 +62,7 @@ fn grow(options: &GrowOptions, mailbeacon: &Path, dir: &Path) -> anyhow::Result<
         method: report::method(&size, bench.cores.is_some()),
         rounds: size.rounds,
         short: options.short,
+        failed: failed.map(|error| format!("{error:#}")),
         kinds: groups.iter().map(|group| report::grown(group, options.short)).collect(),
     })
 }

@@ -23,6 +23,10 @@ const CONNECTIONS: usize = 256;
 /// Events in a message of a backlog: about what an edge packs at some thousands a second.
 const PER_MESSAGE: usize = 100;
 
+/// A broker that is frozen for longer than its session of 6 s finds its partitions without a leader when it goes on, and
+/// librdkafka 2.12.1 may then never send to them again: https://github.com/confluentinc/librdkafka/issues/5430
+const AWAY_SECONDS_MAX: f64 = 4.0;
+
 /// Something that grows.
 pub struct Kind {
     one: Only,
@@ -95,6 +99,8 @@ pub fn start(options: &GrowOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow::R
     versions.extend(bench.kafka.pid(0).and_then(versions::kafka));
     let requests = Requests { rate: size.rate, seconds: size.seconds, mix: "open=1", fresh: false };
     let plan = Arc::new(requests.plan(crowd.clone(), mint)?);
+    let away = Requests { seconds: size.seconds.min(AWAY_SECONDS_MAX), ..requests };
+    let away = Arc::new(away.plan(crowd.clone(), mint)?);
     // One that takes what waits before any that answers: ClickHouse looks at the cores only once.
     let mut backlogs = None;
     if options.wants(Only::Partitions) {
@@ -104,8 +110,9 @@ pub fn start(options: &GrowOptions, bench: &Rc<Bench>, mint: &Mint) -> anyhow::R
     }
     let mut groups = Vec::new();
     for kind in KINDS.iter().filter(|kind| options.wants(kind.one)) {
+        let plan = if kind.one == Only::Away { &away } else { &plan };
         let pixels = |edge: &Rc<Edge>, name: String, connections, broker| {
-            Box::new(Pixels::new(bench, edge, &plan, (name, connections, broker))) as Box<dyn Side>
+            Box::new(Pixels::new(bench, edge, plan, (name, connections, broker))) as Box<dyn Side>
         };
         let edge = |name: String, workers| anyhow::Ok(Rc::new(Edge::start(bench, &name, workers)?));
         let sides = match kind.one {

@@ -49,7 +49,7 @@ pub struct GrowOptions {
     /// Pixels per second, the same in all variants; 5,000 by default.
     #[arg(long)]
     pub rate: Option<f64>,
-    /// Seconds that each edge is asked for in a round; 8 by default.
+    /// Seconds that each edge is asked for in a round; 5 by default. Kafka is away for 4 of them at the most.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
     /// Events that wait for the consumer in each round; 400,000 by default.
@@ -113,7 +113,7 @@ impl GrowOptions {
         Size {
             rounds: self.rounds.unwrap_or(if short { 1 } else { 3 }),
             rate: self.rate.unwrap_or(if short { 500.0 } else { 5_000.0 }),
-            seconds: self.seconds.unwrap_or(if short { SHORT_SECONDS } else { 8.0 }),
+            seconds: self.seconds.unwrap_or(if short { SHORT_SECONDS } else { 5.0 }),
             events: self.events.unwrap_or(if short { 5_000 } else { 400_000 }),
             cores: or(&self.cores, if short { vec![1] } else { (1..=machine_cores).collect() }),
             connections: or(
@@ -197,7 +197,7 @@ mod tests {
     fn what_is_said_wins() {
         let size = options("--connections 5,6 --partitions 2 --rate 300").size(3);
         assert_eq!((size.cores, size.connections, size.partitions), (vec![1, 2, 3], vec![5, 6], vec![2]));
-        assert_eq!((size.rate, size.seconds), (300.0, 8.0));
+        assert_eq!((size.rate, size.seconds), (300.0, 5.0));
         assert_eq!(options("--short --seconds 2").size(64).seconds, 2.0);
         assert!(options("").wants(Only::Away) && !options("--only cores,away").wants(Only::Partitions));
     }

@@ -22,6 +22,8 @@ pub struct Report {
     pub rounds: usize,
     /// Too small to judge by.
     pub short: bool,
+    /// Why the rounds ended before their time: a variant that did not do its work.
+    pub failed: Option<String>,
     /// Each kind.
     pub kinds: Vec<Grown>,
 }
@@ -72,6 +74,9 @@ pub struct Row {
 impl Report {
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
+        if self.failed.is_some() {
+            return ExitCode::FAILURE;
+        }
         let rows = self.kinds.iter().flat_map(|kind| &kind.figures).flat_map(|figure| &figure.rows);
         // Without a round a kind has shown nothing, whether it has a bar or not. A short run is for no figure.
         let without = self.kinds.iter().filter(|kind| kind.rounds_kept == 0 && !self.short);
@@ -142,8 +147,8 @@ pub fn method(size: &Size, pinned: bool) -> Vec<String> {
             "Partitions: {events} events wait, a hundred in each message; the consumer begins when all are there. Merges are \
              stopped, so what more parts cost later is not in it."
         ),
-        "Away: the broker is frozen (SIGSTOP) before the first request and goes on after the last answer; then all events \
-         must come to Kafka. While it is frozen it takes no CPU time of the machine."
+        "Away: requests for 4 s at the most. The broker is frozen (SIGSTOP) before the first and goes on after the last \
+         answer; then all events must come to Kafka. While it is frozen it takes no CPU time of the machine."
             .to_owned(),
         match pinned {
             true => "An edge has as many cores as workers, from the first on; whoever asks and the broker have all but \
@@ -200,6 +205,7 @@ mod tests {
             method: Vec::new(),
             rounds: 1,
             short,
+            failed: None,
             kinds: vec![Grown {
                 name: "cores",
                 does: "",
@@ -213,6 +219,9 @@ mod tests {
         assert_eq!(report(1, false).exit_code(), ExitCode::SUCCESS);
         assert_eq!(report(0, true).exit_code(), ExitCode::SUCCESS);
         assert_ne!(report(0, false).exit_code(), ExitCode::SUCCESS);
+        let failed = Report { failed: Some("an edge lost one".to_owned()), ..report(1, true) };
+        assert_eq!(failed.exit_code(), ExitCode::FAILURE);
+        assert!(failed.to_string().contains("FAILED: an edge lost one"));
     }
 
     #[test]

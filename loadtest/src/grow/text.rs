@@ -12,7 +12,10 @@ impl fmt::Display for Report {
         self.kinds.iter().try_for_each(|kind| write!(f, "\n{kind}"))?;
         writeln!(f, "\nhow it was measured")?;
         self.method.iter().try_for_each(|sentence| writeln!(f, "  {sentence}"))?;
-        if self.short {
+        if let Some(why) = &self.failed {
+            writeln!(f, "\nFAILED: {why}")?;
+        }
+        if self.short && self.failed.is_none() {
             writeln!(f, "\nToo short to judge by: everything did its work, no more is said.")?;
         }
         Ok(())

@@ -15,6 +15,7 @@ fn everything_that_grows_does_its_work() {
     let args = args.into_iter().chain([mailbeacon.to_str().unwrap()]);
     let Command::Grow(options) = Cli::try_parse_from(args).unwrap().command else { panic!("not grow") };
     let report = grow::run(&options).unwrap();
+    assert_eq!(report.failed, None);
     assert_eq!(report.exit_code(), ExitCode::SUCCESS);
 
     let names: Vec<&str> = report.kinds.iter().map(|kind| kind.name).collect();
