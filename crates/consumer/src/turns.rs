@@ -29,7 +29,8 @@ const TURN_BYTES: usize = 32 << 20;
 const SEND_BEFORE: Duration = Duration::from_millis(100);
 
 /// When the yes to an insert of several parts is this late, one of them may have another owner, who may have sent its
-/// rows under the same token before. Less than a part takes to change its owner without our knowledge.
+/// rows under the same token before. Less than a part takes to change its owner without our knowledge: brokers keep a
+/// silent member for 6 s at the least (`group.min.session.timeout.ms`).
 const TOGETHER_MAX: Duration = Duration::from_secs(4);
 
 /// The inserts that are being put together, and those that are on their way.
@@ -117,7 +118,7 @@ impl Turns {
     ) {
         let mut of_shards: Vec<Waiting> = (0..shards).map(|_| Waiting::default()).collect();
         for lane in lanes {
-            lane.waits = true;
+            lane.end_turn();
             let Waiting { active, due, young } = &mut of_shards[lane.batch.part.number as usize % shards];
             if lane.is_at_work(now) {
                 active.insert(lane.turn);

@@ -298,6 +298,8 @@ impl Settings {
         check("journal.segment_bytes", self.journal.segment_bytes, 1 << 20..=1 << 30)?;
         check("journal.bytes_max", self.journal.bytes_max, 16 << 20..=1 << 44)?;
         check("kafka.partitions", self.kafka.partitions.into(), 1..=10_000)?;
+        // The consumer relies on the least of these: a partition that was taken from it unawares has no new owner sooner.
+        check("kafka.session_timeout_ms", self.kafka.session_timeout_ms.into(), 6_000..=1_800_000)?;
         check("kafka.replication", self.kafka.replication.into(), 1..=32)?;
         check("clickhouse.request_timeout_ms", self.clickhouse.request_timeout_ms, 1_000..=600_000)?;
         check("geo.reload_interval_ms", self.geo.reload_interval_ms, 50..=86_400_000)?;

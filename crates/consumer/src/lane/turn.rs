@@ -49,6 +49,12 @@ impl Lane {
         self.ready.as_ref().unwrap_or(&self.batch).bytes()
     }
 
+    /// Takes the turn from it, unless it has begun.
+    pub fn end_turn(&mut self) {
+        self.waits = true;
+        self.joins &= self.flight.is_some();
+    }
+
     /// Gives it the turn, with others or alone.
     pub fn begin_turn(&mut self, turn: u64, with_others: bool) {
         (self.waits, self.turn, self.joins) = (false, turn, with_others);
