@@ -296,11 +296,8 @@ impl Batch {
         } else {
             self.encoded_bytes += ROW_BYTES
                 + corrects.len() * size_of::<store::Correction>()
-                + event.user_agent.len()
                 + event.target.len()
-                + event.referer.len()
-                + event.accept_language.len()
-                + event.host.len();
+                + event.referer.len();
         }
     }
 
@@ -402,8 +399,8 @@ impl Batch {
     }
 }
 
-/// What a row takes at most beside its longest texts: the fixed columns, and the bounded texts that enrichment adds.
-const ROW_BYTES: usize = 400;
+/// What a row takes beside its longest texts: the fixed columns, numbers of names, and now and then a new name.
+const ROW_BYTES: usize = 300;
 /// After so many rows of a month the columns are asked again what they really hold. A guess alone is twice that, and so
 /// are the inserts.
 const ROWS_PER_LOOK: usize = 64;

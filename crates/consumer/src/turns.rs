@@ -21,10 +21,10 @@ use crate::writer::Joining;
 /// the others need not wait.
 const TURNS_MAX: usize = 2;
 /// Batches of one turn are no more than this together, in bytes of memory.
-const TURN_BYTES_MAX: usize = 64 << 20;
+const TURN_BYTES_MAX: usize = 32 << 20;
 /// With so much the next turn begins although nobody's time is over: some 90,000 rows, for which what an insert costs
 /// beside its rows is an eighth.
-const TURN_BYTES: usize = 32 << 20;
+const TURN_BYTES: usize = 16 << 20;
 /// An insert leaves this long before one of its batches would have to be looked at again, whoever is still missing.
 const SEND_BEFORE: Duration = Duration::from_millis(100);
 

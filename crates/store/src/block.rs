@@ -2,10 +2,14 @@
 //!
 //! Column by column, encoded at push: Native costs the server two thirds of RowBinary per row. Over HTTP without a
 //! protocol version a block is the numbers of columns and rows, then for each column its name, its type and its
-//! values, little-endian. The server converts a column whose type differs from the table's: texts become
-//! `LowCardinality` there, and enums are sent as the numbers they are.
+//! values, little-endian. The server converts a column whose type differs from the table's: enums are sent as the
+//! numbers they are. Names, of which there are few, are sent as `LowCardinality`, each once in a block: that takes half the
+//! bytes, and a quarter off what the server pays for a row.
+
+use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use foldhash::fast::RandomState;
 
 /// Declares [`Row`] and how its fields become columns from one table, so that none can be forgotten.
 macro_rules! row {
@@ -38,6 +42,7 @@ macro_rules! row {
 /// What each form of field is in Rust and in a column.
 macro_rules! form {
     (type $lt:lifetime text) => { &$lt str };
+    (type $lt:lifetime name) => { &$lt str };
     (type $lt:lifetime texts) => { &$lt [&$lt str] };
     (type $lt:lifetime corrections) => { &$lt [Correction] };
     (type $lt:lifetime address) => { [u8; 16] };
@@ -45,6 +50,10 @@ macro_rules! form {
     (type $lt:lifetime $plain:ident) => { $plain };
 
     (put text, $value:expr, $column:ident) => { put_text(&mut $column.values, $value) };
+    (put name, $value:expr, $column:ident) => {{
+        let at = $column.names.number($value);
+        $column.values.extend_from_slice(&at.to_le_bytes());
+    }};
     (put texts, $value:expr, $column:ident) => {{
         $column.elements += $value.len() as u64;
         $column.values.extend_from_slice(&$column.elements.to_le_bytes());
@@ -103,25 +112,25 @@ row! {
     /// Version of the rules behind the verdict.
     ruleset: u16 = 0 => "ruleset" "UInt16",
     /// Who runs the network of the address; empty when it is no known one.
-    network: text = "" => "network" "String",
+    network: name = "" => "network" NAME,
     /// 1 phone, 2 tablet, 3 desktop, 4 tv, 5 console, 6 wearable, 7 other.
     device: u8 = 0 => "device" "Int8",
     /// Operating system; empty when unknown.
-    os: text = "" => "os" "String",
+    os: name = "" => "os" NAME,
     /// Its version.
-    os_version: text = "" => "os_version" "String",
+    os_version: name = "" => "os_version" NAME,
     /// Mail client or browser; empty when unknown.
-    client: text = "" => "client" "String",
+    client: name = "" => "client" NAME,
     /// Its version.
-    client_version: text = "" => "client_version" "String",
+    client_version: name = "" => "client_version" NAME,
     /// How far device, os and client may be believed: 1 low, 2 high.
     device_trust: u8 = 0 => "device_trust" "Int8",
     /// ISO 3166-1 alpha-2 code from the address; empty when unknown.
-    country: text = "" => "country" "String",
+    country: name = "" => "country" NAME,
     /// First subdivision of the country.
-    region: text = "" => "region" "String",
+    region: name = "" => "region" NAME,
     /// City.
-    city: text = "" => "city" "String",
+    city: name = "" => "city" NAME,
     /// Degrees north; NaN when unknown.
     latitude: f32 = f32::NAN => "latitude" "Float32",
     /// Degrees east; NaN when unknown.
@@ -129,11 +138,11 @@ row! {
     /// Radius around the coordinates in kilometres; 0 when unknown.
     accuracy_km: u16 = 0 => "accuracy_km" "UInt16",
     /// IANA time zone that `local_hour` and `local_weekday` are in; empty when unknown.
-    time_zone: text = "" => "time_zone" "String",
+    time_zone: name = "" => "time_zone" NAME,
     /// How far the place may be believed: 1 low, 2 high.
     geo_trust: u8 = 0 => "geo_trust" "Int8",
     /// Which geographic data was used.
-    geo_version: text = "" => "geo_version" "String",
+    geo_version: name = "" => "geo_version" NAME,
     /// The recipient's region by all evidence of this event: 1 eu, 2 other.
     region_class: u8 = 0 => "region_class" "Int8",
     /// Hour of the day in `time_zone`, 0 to 23; 255 when unknown.
@@ -143,13 +152,13 @@ row! {
     /// Client address as IPv6 (IPv4 as `::ffff:a.b.c.d`), truncated by policy; all zero when unknown.
     address: address = [0; 16] => "address" "IPv6",
     /// `User-Agent` header.
-    user_agent: text = "" => "user_agent" "String",
+    user_agent: name = "" => "user_agent" NAME,
     /// `Accept-Language` header.
-    accept_language: text = "" => "accept_language" "String",
+    accept_language: name = "" => "accept_language" NAME,
     /// `Referer` header.
     referer: text = "" => "referer" "String",
     /// `Host` header.
-    host: text = "" => "host" "String",
+    host: name = "" => "host" NAME,
     /// HTTP version: 10, 11 or 20; 0 when unknown.
     http_version: u8 = 0 => "http_version" "UInt8",
     /// The client sent `DNT: 1`.
@@ -161,13 +170,13 @@ row! {
     /// Keyed hash of the recipient's mail domain, on sent; 0 when unknown.
     domain: u64 = 0 => "domain" "UInt64",
     /// Country that the sender has on file, on sent.
-    profile_country: text = "" => "profile_country" "String",
+    profile_country: name = "" => "profile_country" NAME,
     /// Time zone that the sender has on file, on sent.
-    profile_time_zone: text = "" => "profile_time_zone" "String",
+    profile_time_zone: name = "" => "profile_time_zone" NAME,
     /// What this event says of earlier ones.
     corrects: corrections = &[] => "corrects" CORRECTIONS,
     /// The source: a Kafka topic or a journal.
-    k_topic: text = "" => "k_topic" "String",
+    k_topic: name = "" => "k_topic" NAME,
     /// Partition of the source.
     k_part: u32 = 0 => "k_part" "UInt32",
     /// Offset of the message that carried the event.
@@ -201,6 +210,9 @@ pub struct Correction {
     pub reason: &'static str,
 }
 
+/// The wire type of a column of names.
+const NAME: &str = "LowCardinality(String)";
+
 /// The wire type of a column of corrections.
 const CORRECTIONS: &str = "Array(Tuple(edge_id UInt64, seq UInt64, received_at DateTime64(3, 'UTC'), recipient UInt64, \
      kind Int8, link UInt32, verdict Int8, confidence Int8, reason String))";
@@ -232,11 +244,53 @@ pub struct Block {
 
 #[derive(Debug, Clone, Default)]
 struct Column {
+    /// In a column of names their numbers, of four bytes each.
     values: Vec<u8>,
+    names: Names,
     /// The elements of arrays, or each member of an array of tuples; `values` then holds how many elements there are
     /// up to each row.
     nested: Vec<Vec<u8>>,
     elements: u64,
+}
+
+/// Texts, each once. Number 0 is the empty one.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    numbers: HashMap<Box<str>, u32, RandomState>,
+    /// From number 1 on, as they are sent.
+    texts: Vec<u8>,
+}
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.numbers.len() as u32 + 1;
+        self.numbers.insert(text.into(), number);
+        put_text(&mut self.texts, text);
+        number
+    }
+
+    /// In memory, where each text is there twice.
+    fn bytes(&self) -> usize {
+        2 * self.texts.len() + self.numbers.len() * size_of::<(Box<str>, u32)>()
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.texts.clear();
+    }
+
+    /// In the order of their numbers.
+    fn in_order(&self) -> Vec<&str> {
+        let mut all = vec![""; self.numbers.len() + 1];
+        self.numbers.iter().for_each(|(text, number)| all[*number as usize] = text);
+        all
+    }
 }
 
 impl Column {
@@ -275,11 +329,14 @@ impl Block {
         self.rows
     }
 
-    /// How many bytes the rows take so far, in memory and on the wire before compression.
+    /// How many bytes the rows take so far, in memory and near enough on the wire before compression.
     pub fn bytes(&self) -> usize {
         self.columns
             .iter()
-            .map(|column| column.values.len() + column.nested.iter().map(Vec::len).sum::<usize>())
+            .map(|column| {
+                let nested: usize = column.nested.iter().map(Vec::len).sum();
+                column.values.len() + column.names.bytes() + nested
+            })
             .sum()
     }
 
@@ -289,6 +346,7 @@ impl Block {
         let out = Block::together(&[&*self]);
         for column in &mut self.columns {
             column.values.clear();
+            column.names.clear();
             column.nested.iter_mut().for_each(Vec::clear);
             column.elements = 0;
         }
@@ -308,6 +366,10 @@ impl Block {
             put_text(&mut out, name);
             put_text(&mut out, ty);
             let columns = || blocks.iter().map(|block| &block.columns[at]);
+            if *ty == NAME {
+                put_names(&mut out, columns());
+                continue;
+            }
             let members = columns().map(|column| column.nested.len()).max().unwrap_or(0);
             let mut before = 0;
             for column in columns() {
@@ -360,6 +422,36 @@ fn span_ms(yyyymm: u32) -> std::ops::Range<i64> {
     let (year, month) = (i64::from(yyyymm / 100), i64::from(yyyymm % 100));
     let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
     start(year, month)..start(next.0, next.1)
+}
+
+/// Columns of names, one after the other, as one: its names, and for each row the number of its name.
+fn put_names<'a>(out: &mut BytesMut, columns: impl Iterator<Item = &'a Column> + Clone) {
+    /// Of ClickHouse's `SerializationLowCardinality`: dictionaries of each block's own.
+    const VERSION: u64 = 1;
+    /// There, too: the names come with the block.
+    const HAS_ADDITIONAL_KEYS: u64 = 1 << 9;
+
+    let mut all = Names::default();
+    let mut numbers: Vec<u32> =
+        Vec::with_capacity(columns.clone().map(|column| column.values.len() / 4).sum());
+    for column in columns {
+        let of_all: Vec<u32> = column.names.in_order().into_iter().map(|text| all.number(text)).collect();
+        let own = column.values.as_chunks().0.iter().map(|number| u32::from_le_bytes(*number));
+        numbers.extend(own.map(|number| of_all[number as usize]));
+    }
+    let count = all.numbers.len() as u64 + 1;
+    let bytes_log2 = u64::from(count > 1 << 8) + u64::from(count > 1 << 16);
+    out.put_u64_le(VERSION);
+    out.put_u64_le(HAS_ADDITIONAL_KEYS | bytes_log2);
+    out.put_u64_le(count);
+    put_text(out, "");
+    out.extend_from_slice(&all.texts);
+    out.put_u64_le(numbers.len() as u64);
+    match bytes_log2 {
+        0 => numbers.iter().for_each(|number| out.put_u8(*number as u8)),
+        1 => numbers.iter().for_each(|number| out.put_u16_le(*number as u16)),
+        _ => numbers.iter().for_each(|number| out.put_u32_le(*number)),
+    }
 }
 
 fn put_text(out: &mut impl BufMut, text: &str) {
@@ -429,10 +521,10 @@ mod tests {
             reason: "sweep",
         };
         let rows = [
-            Row { seq: 1, target: "t", ..Row::default() },
-            Row { seq: 2, reasons: &["a", "bc"], ..Row::default() },
+            Row { seq: 1, target: "t", os: "x", ..Row::default() },
+            Row { seq: 2, reasons: &["a", "bc"], os: "y", ..Row::default() },
             Row { seq: 3, corrects: &[correction], reasons: &["d"], ..Row::default() },
-            Row { seq: 4, ..Row::default() },
+            Row { seq: 4, os: "x", ..Row::default() },
             Row { seq: 5, corrects: &[correction, correction], ..Row::default() },
         ];
         let of = |rows: &[Row<'_>]| {

@@ -102,6 +102,29 @@ async fn every_column_comes_back() {
     assert_eq!(value(&store, rows).await, expected);
 }
 
+/// Their numbers take one byte, two or four.
+#[tokio::test]
+async fn however_many_names_there_are_each_comes_back() {
+    let store = engine::migrated("insert_names").await;
+    for count in [1, 255, 256, 70_000_u64] {
+        let hosts: Vec<String> = (0..count).map(|n| format!("h{n}")).collect();
+        let half = hosts.len() / 2;
+        let blocks = [&hosts[..half], &hosts[half..]].map(|hosts| {
+            let mut block = Block::new(month(today_ms()));
+            for host in hosts {
+                let seq = host[1..].parse().unwrap();
+                block.push(&Row { host, edge_id: count, seq, ..open(1) });
+            }
+            block
+        });
+        store.insert(0, &format!("{count}"), &Block::together(&blocks.each_ref())).await.unwrap();
+        let sql = format!(
+            "SELECT count(), countIf(host = 'h' || toString(seq)), uniqExact(host) FROM events WHERE edge_id = {count}"
+        );
+        assert_eq!(value(&store, &sql).await, format!("{count}\t{count}\t{count}"));
+    }
+}
+
 #[tokio::test]
 async fn months_are_those_of_clickhouse() {
     let store = engine::migrated("insert_months").await;
