@@ -21,5 +21,5 @@ pub use config::Config;
 pub use metrics::METRICS;
 pub use mode::{Policy, Wish};
 pub use serve::serve;
-pub use ship::ship;
+pub use ship::{Pace, ship};
 pub use socket::bind;

@@ -50,7 +50,11 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("edge_journal_torn_bytes_total", "bytes of torn tails cut off at start", &[]),
     Metric::counter("edge_shipped_events_total", "events handed to Kafka and acknowledged", &[]),
     Metric::counter("edge_shipped_messages_total", "Kafka messages acknowledged", &[]),
-    Metric::counter("edge_shipper_retries_total", "messages or whole producers tried again", &["what"]),
+    Metric::counter(
+        "edge_shipper_retries_total",
+        "messages tried again, or whole producers: one that died, or stalled",
+        &["what"],
+    ),
 ];
 
 /// One worker's handles.

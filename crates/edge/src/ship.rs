@@ -25,28 +25,40 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 /// Between attempts to reach Kafka, at most.
 const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Ships what the journals hold until `shutdown`, then on until all is delivered or `deadline` has passed.
+/// How long the shipper waits for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// For more events of a message.
+    pub linger: Duration,
+    /// For a delivery report while messages are on their way, before the producer is given up.
+    pub stalled_after: Duration,
+    /// For all to be delivered, once the program is to end.
+    pub deadline: Duration,
+}
+
+impl Pace {
+    /// Twice as long as librdkafka waits for a broker's answer before it asks again (`request.timeout.ms`): nothing that
+    /// it can mend by itself takes longer. After a broker was silent for longer than its session librdkafka may never send
+    /// again (its issue 5430).
+    pub const STALLED_AFTER: Duration = Duration::from_secs(60);
+}
+
+/// Ships what the journals hold until `shutdown`, then on until all is delivered or the deadline has passed.
 /// Blocks the calling thread.
-pub fn ship(
-    kafka: &kafka::Config,
-    readers: Vec<Reader>,
-    linger: Duration,
-    shutdown: &CancellationToken,
-    deadline: Duration,
-) {
+pub fn ship(kafka: &kafka::Config, readers: Vec<Reader>, pace: Pace, shutdown: &CancellationToken) {
     let mut lanes: Vec<Lane> = readers.into_iter().map(Lane::new).collect();
     let mut stop_at: Option<Instant> = None;
     loop {
         let Some((producer, partitions)) = connect(kafka, shutdown) else { break };
-        let shipping = Shipping::new(&producer, partitions, linger);
-        match shipping.run(&mut lanes, shutdown, deadline, &mut stop_at) {
+        let shipping = Shipping::new(&producer, partitions, pace);
+        let what = match shipping.run(&mut lanes, shutdown, &mut stop_at) {
             Ended::Done => break,
-            Ended::ProducerDied => {
-                counter!("edge_shipper_retries_total", "what" => "producer").increment(1);
-                warn!("kafka producer died, starting anew from the journal");
-                lanes.iter_mut().for_each(Lane::rewind);
-            }
-        }
+            Ended::ProducerDied => "producer",
+            Ended::Stalled => "stalled",
+        };
+        counter!("edge_shipper_retries_total", "what" => what).increment(1);
+        warn!(what, "kafka producer given up, starting anew from the journal");
+        lanes.iter_mut().for_each(Lane::rewind);
     }
     for lane in &mut lanes {
         lane.checkpoint();
@@ -76,6 +88,8 @@ struct Round {
 enum Ended {
     Done,
     ProducerDied,
+    /// It says nothing of what it was given.
+    Stalled,
 }
 
 /// A message that was formed and is not yet delivered. Its bytes are kept until then: a retry owns what it sends.
@@ -144,8 +158,10 @@ impl Lane {
 struct Shipping<'a> {
     producer: &'a Producer,
     partitions: u32,
-    linger: Duration,
+    pace: Pace,
     read_at: Instant,
+    /// The last time at which nothing was on its way, or something was heard of it.
+    heard_at: Instant,
     messages: HashMap<u64, Message>,
     next_id: u64,
     /// Formed, but not taken by the producer yet.
@@ -157,12 +173,13 @@ struct Shipping<'a> {
 }
 
 impl<'a> Shipping<'a> {
-    fn new(producer: &'a Producer, partitions: u32, linger: Duration) -> Self {
+    fn new(producer: &'a Producer, partitions: u32, pace: Pace) -> Self {
         Shipping {
             producer,
             partitions,
-            linger,
+            pace,
             read_at: Instant::now(),
+            heard_at: Instant::now(),
             messages: HashMap::new(),
             next_id: 0,
             unsent: VecDeque::new(),
@@ -176,7 +193,6 @@ impl<'a> Shipping<'a> {
         mut self,
         lanes: &mut [Lane],
         shutdown: &CancellationToken,
-        deadline: Duration,
         stop_at: &mut Option<Instant>,
     ) -> Ended {
         loop {
@@ -189,8 +205,13 @@ impl<'a> Shipping<'a> {
             if self.producer.is_fatal() {
                 return Ended::ProducerDied;
             }
+            if self.messages.is_empty() {
+                self.heard_at = Instant::now();
+            } else if self.heard_at.elapsed() > self.pace.stalled_after {
+                return Ended::Stalled;
+            }
             if shutdown.is_cancelled() {
-                let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + deadline);
+                let stop_at = *stop_at.get_or_insert_with(|| Instant::now() + self.pace.deadline);
                 let left = self.messages.len();
                 if (left == 0 && read == Some(0)) || Instant::now() >= stop_at {
                     if left > 0 {
@@ -217,7 +238,7 @@ impl<'a> Shipping<'a> {
             }
         }
         let full = self.next_id - formed > u64::from(self.partitions);
-        self.read_at = if full { Instant::now() } else { Instant::now() + self.linger };
+        self.read_at = if full { Instant::now() } else { Instant::now() + self.pace.linger };
         Some(events)
     }
 
@@ -293,8 +314,10 @@ impl<'a> Shipping<'a> {
     fn collect(&mut self, lanes: &mut [Lane]) {
         let (messages, unsent) = (&mut self.messages, &mut self.unsent);
         let (shipped_events, shipped_messages) = (&self.shipped_events, &self.shipped_messages);
-        self.producer.deliveries(self.linger, |Delivery { position: id, result }| match result {
+        let heard_at = &mut self.heard_at;
+        self.producer.deliveries(self.pace.linger, |Delivery { position: id, result }| match result {
             Ok(_) => {
+                *heard_at = Instant::now();
                 if let Some(message) = messages.remove(&id) {
                     lanes[message.lane].delivered_one(message.round);
                     shipped_events.increment(message.events);

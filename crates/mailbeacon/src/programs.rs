@@ -141,10 +141,13 @@ pub fn start_shipper(
     readers: Vec<Reader>,
 ) -> anyhow::Result<Program> {
     let kafka = settings.kafka();
-    let linger = Duration::from_millis(settings.edge.ship_linger_ms);
-    let deadline = Duration::from_millis(settings.edge.ship_deadline_ms);
+    let pace = edge::Pace {
+        linger: Duration::from_millis(settings.edge.ship_linger_ms),
+        stalled_after: edge::Pace::STALLED_AFTER,
+        deadline: Duration::from_millis(settings.edge.ship_deadline_ms),
+    };
     Program::start("shipper", ended, move |stop| {
-        edge::ship(&kafka, readers, linger, &stop, deadline);
+        edge::ship(&kafka, readers, pace, &stop);
         Ok(())
     })
 }
