@@ -409,7 +409,7 @@ impl Lane {
                 self.flight = Some(Flight::Writing(Box::new(writing), bill));
             }
             Some(Flight::Writing(mut writing, bill)) => {
-                writing.renamed(self.now);
+                writing.renamed();
                 self.flight = Some(Flight::Writing(writing, bill));
             }
             flight => self.flight = flight,

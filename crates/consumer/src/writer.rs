@@ -188,12 +188,12 @@ impl Writing {
     /// What to do now.
     pub fn next(&mut self, now: Instant) -> Next {
         let Some(sealed) = self.blocks.last() else { return Next::Nothing };
-        if let Some(started) = self.rename {
-            return Next::Rename(started);
-        }
         let acts = matches!(self.step, Step::Send | Step::Fill(_));
         if acts && now.duration_since(self.known_at) > KNOWN_FRESH {
-            (self.uncertain, self.step) = (true, Step::Look);
+            (self.uncertain, self.step, self.rename) = (true, Step::Look, None);
+        }
+        if let Some(started) = self.rename {
+            return Next::Rename(started);
         }
         let Sealed { month, block } = sealed;
         match &self.step {
@@ -219,9 +219,9 @@ impl Writing {
         self.rows || self.burnt > 0
     }
 
-    /// The intent names the server now.
-    pub fn renamed(&mut self, now: Instant) {
-        self.known_at = now;
+    /// The intent names the server now. What was seen there is no younger for that: while the commit took its time, the
+    /// server may have become another one.
+    pub fn renamed(&mut self) {
         if let Some(started) = self.rename.take() {
             self.server_started = started;
             self.rows = self.will_be_rows();
