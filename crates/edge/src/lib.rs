@@ -15,6 +15,7 @@ pub mod reply;
 mod serve;
 mod ship;
 mod socket;
+mod stream;
 mod worker;
 
 pub use config::Config;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, TcpListener};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,6 @@ use journal::Log;
 use link::Keys;
 use metrics::{Gauge, counter};
 use telemetry::Health;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::fill::{Gauges, JournalGauge};
+use crate::stream::{Listener, Stream};
 use crate::worker::{Place, Worker};
 
 /// The largest request head, in bytes: mail clients send under 2 KiB, a link is at most 2,000 bytes.
@@ -93,7 +92,7 @@ async fn run_worker(
     mut gauge: JournalGauge,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = Listener::new(listener)?;
     let tasks = TaskTracker::new();
     let mut look = tokio::time::interval(JOURNAL_LOOK);
     let head_timeout = Duration::from_millis(worker.config.header_read_timeout_ms);
@@ -153,7 +152,7 @@ async fn run_worker(
     Ok(())
 }
 
-fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stream: TcpStream, peer: IpAddr) {
+fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stream: Stream, peer: IpAddr) {
     worker.counters.connections.increment(1);
     let refused = |limit| counter!("edge_refused_connections_total", "limit" => limit).increment(1);
     if open.load(Ordering::Relaxed) >= worker.config.connections_max {
@@ -166,16 +165,18 @@ fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stre
 }
 
 /// Serves one connection to its end. What stands here is kept for as long as the connection idles.
-async fn converse(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, _held: (Place, Counted)) {
+async fn converse(worker: Rc<Worker>, stream: Stream, peer: IpAddr, _held: (Place, Counted)) {
     let this = worker.connections.enter();
     let mut connection = pin!(
         http1::Builder::new()
             // Ours ends a connection whose head does not come, see [`Connections`].
             .header_read_timeout(None)
+            // Who asks and closes its half is answered too; and nothing is read for its sake while an answer is made.
+            .half_close(true)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(
-                TokioIo::new(Closing(stream)),
+                TokioIo::new(stream),
                 service_fn(|request| worker.handle(&this, peer, request)),
             )
     );
@@ -244,57 +245,5 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
         self.1.decrement(1.0);
-    }
-}
-
-/// Replies up to this length are sent as one piece: pixels, and redirects to most targets.
-const JOINED_BYTES_MAX: usize = 512;
-
-/// A stream whose shutdown is its drop: closing says all that shutdown(2) would, one system call cheaper.
-struct Closing(TcpStream);
-
-impl AsyncRead for Closing {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Closing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        // A reply in one piece takes the kernel's shorter way, which is worth more than the copy.
-        let mut joined = [0; JOINED_BYTES_MAX];
-        let mut length = 0;
-        for buf in bufs {
-            let Some(room) = joined.get_mut(length..length + buf.len()) else {
-                return Pin::new(&mut self.0).poll_write_vectored(cx, bufs);
-            };
-            room.copy_from_slice(buf);
-            length += buf.len();
-        }
-        Pin::new(&mut self.0).poll_write(cx, &joined[..length])
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -1,7 +1,7 @@
 //! The whole server on a port of its own, with raw clients: what hyper and the kernel make of our limits too.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -209,6 +209,51 @@ fn shutdown_answers_what_was_asked_before_it() {
     // The idle one is closed; the one in the middle of its head may finish it or is closed by the deadline.
     assert_eq!(read_all(&mut idle), "");
     edge.stop();
+}
+
+#[test]
+fn who_closes_the_sending_half_is_answered() {
+    let edge = Edge::start(local());
+    let token = edge.token(Kind::Open, 1);
+    let mut stream = edge.connect();
+    stream.write_all(format!("GET /o/{token} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let reply = read_all(&mut stream);
+    assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("GIF89a"), "{reply}");
+    assert_eq!(edge.stop().len(), 1);
+}
+
+#[test]
+fn a_connection_is_the_same_whether_it_ever_has_to_wait_or_not() {
+    let edge = Edge::start(local());
+    let ask = |recipient| {
+        let token = edge.token(Kind::Click, recipient);
+        format!("GET /c/{token} HTTP/1.1\r\nhost: h\r\n\r\n")
+    };
+    // More than is read at first, and all replies to somebody who reads none of them yet.
+    let many: String = (1..=3_000).map(ask).collect();
+    let mut all_at_once = edge.connect();
+    let mut writes = all_at_once.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        writes.write_all(many.as_bytes()).unwrap();
+        writes.shutdown(Shutdown::Write).unwrap();
+    });
+    // A head in two pieces, the second of which is waited for; then one more.
+    let mut in_pieces = edge.connect();
+    let (head, tail) = (ask(4_000), ask(4_001));
+    for piece in [&head[..20], &head[20..], &tail] {
+        in_pieces.write_all(piece.as_bytes()).unwrap();
+        // Only time lets the edge find one piece without the next; should it not, the replies are the same.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    in_pieces.shutdown(Shutdown::Write).unwrap();
+
+    assert_eq!(read_all(&mut in_pieces).matches("HTTP/1.1 302 Found").count(), 2);
+    assert_eq!(read_all(&mut all_at_once).matches("HTTP/1.1 302 Found").count(), 3_000);
+    writer.join().unwrap();
+    let mut recipients: Vec<u64> = edge.stop().iter().map(|seen| seen.recipient).collect();
+    recipients.sort_unstable();
+    assert_eq!(recipients, (1..=3_000).chain([4_000, 4_001]).collect::<Vec<_>>());
 }
 
 /// A kept connection that was answered once.
