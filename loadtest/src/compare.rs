@@ -29,7 +29,6 @@ use std::time::Instant;
 use self::bench::Bench;
 use self::options::CompareOptions;
 use self::report::Report;
-use crate::scratch;
 
 /// Requests on connections of their own, as a share of the rate of the others: each costs several times as much.
 pub const SHORT_SHARE: f64 = 0.4;
@@ -40,10 +39,10 @@ pub const SHORT_SHARE: f64 = 0.4;
 /// When the comparison could not be made, or a side did not reach its state.
 pub fn run(options: &CompareOptions) -> anyhow::Result<Report> {
     options.check()?;
-    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = scratch::folder(options.dir.as_deref(), "compare", "sides")?;
+    let mailbeacon = options.scratch.program()?;
+    let dir = options.scratch.folder("compare", "sides")?;
     let compared = compare(options, &mailbeacon, &dir);
-    scratch::leave(&dir, compared.is_ok() && !options.keep)?;
+    options.scratch.leave(&dir, compared.is_ok())?;
     compared
 }
 

@@ -30,7 +30,6 @@ use self::load::{Gate, Load};
 use self::options::DrillOptions;
 use self::plan::Fault;
 use self::report::Report;
-use crate::scratch;
 
 /// What may be sent while the last faults take longer than planned, in times of what was asked for.
 const CAPACITY_TIMES: u64 = 4;
@@ -48,11 +47,11 @@ const DRAIN_POLL: Duration = Duration::from_millis(500);
 /// When the drill could not be made or a part did not come back.
 pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     options.check()?;
-    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = scratch::folder(options.dir.as_deref(), "drill", &options.scenario.to_string())?;
+    let program = options.scratch.program()?;
+    let dir = options.scratch.folder("drill", &options.scenario.to_string())?;
     let drilled = drill(options, &program, &dir);
     let well = drilled.as_ref().is_ok_and(Report::is_well);
-    scratch::leave(&dir, well && !options.keep)?;
+    options.scratch.leave(&dir, well)?;
     let report = drilled?;
     eprintln!("{report}");
     if options.json {

@@ -20,7 +20,6 @@ use self::report::Report;
 use crate::compare::bench::Bench;
 use crate::compare::group;
 use crate::compare::report::Machine;
-use crate::scratch;
 
 /// Measures, and removes the data when every variant did its work.
 ///
@@ -29,15 +28,15 @@ use crate::scratch;
 pub fn run(options: &GrowOptions) -> anyhow::Result<Report> {
     let cores = Machine::here().cores;
     options.check(cores)?;
-    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
+    let mailbeacon = options.scratch.program()?;
     if options.wants(options::Only::Connections) {
         let most = options.size(cores).connections.into_iter().max().unwrap_or_default();
         files::allow(most)?;
     }
-    let dir = scratch::folder(options.dir.as_deref(), "grow", "run")?;
+    let dir = options.scratch.folder("grow", "run")?;
     let grown = grow(options, &mailbeacon, &dir);
     let is_done = grown.as_ref().is_ok_and(|report| report.failed.is_none());
-    scratch::leave(&dir, is_done && !options.keep)?;
+    options.scratch.leave(&dir, is_done)?;
     grown
 }
 

@@ -20,7 +20,7 @@ use clap::Args;
 
 use self::record::{Counted, Record};
 use crate::compare::bench::Bench;
-use crate::scratch;
+use crate::scratch::Scratch;
 
 /// For `--help`.
 pub const EXAMPLES: &str = "\
@@ -60,16 +60,9 @@ pub struct InstructionsOptions {
     /// Rounds, of which the median counts; by default 1, and 3 for a record.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: Option<u32>,
-    /// Our program; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
-    /// Where data, logs and profiles go, which must be new or empty; by default a folder of its own beside this program,
-    /// which is removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep them even when all is well.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
 }
 
 /// A part of what is counted.
@@ -87,10 +80,10 @@ pub enum Only {
 /// When it could not be counted, or nothing is recorded to compare with.
 pub fn run(options: &InstructionsOptions) -> anyhow::Result<ExitCode> {
     let recorded = options.check.then(|| Record::read(&options.record)).transpose()?;
-    let mailbeacon = scratch::mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = scratch::folder(options.dir.as_deref(), "instructions", "count")?;
+    let mailbeacon = options.scratch.program()?;
+    let dir = options.scratch.folder("instructions", "count")?;
     let counted = count(options, &mailbeacon, &dir);
-    scratch::leave(&dir, counted.is_ok() && !options.keep)?;
+    options.scratch.leave(&dir, counted.is_ok())?;
     let counted = counted?;
     print!("{counted}");
     if options.write {

@@ -34,7 +34,7 @@ pub mod report;
 pub mod response;
 pub mod run;
 pub mod schedule;
-mod scratch;
+pub mod scratch;
 pub mod self_check;
 pub mod send;
 pub mod series;

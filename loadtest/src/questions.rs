@@ -18,7 +18,7 @@ use self::events::{PER_MESSAGE, fill};
 pub use self::report::Report;
 use self::report::{Cost, Sizes};
 use crate::exchange;
-use crate::scratch;
+use crate::scratch::Scratch;
 use crate::simulate::pipeline::instance::Instance;
 
 /// For `--help`.
@@ -38,16 +38,9 @@ pub struct QuestionsOptions {
     /// How often each question is asked; medians are shown.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub rounds: u16,
-    /// The program; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
-    /// Where data and logs go: new, empty, or kept by such a run before; by default a folder of the run's own beside
-    /// this program, which is removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep data and logs even when all is well.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
     /// Write the report as JSON to this file, or to standard output for `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -61,14 +54,14 @@ const FILLED: &str = "filled";
 /// # Errors
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &QuestionsOptions) -> anyhow::Result<Report> {
-    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
-    let kept = options.dir.as_deref().filter(|dir| dir.join(FILLED).exists());
+    let program = options.scratch.program()?;
+    let kept = options.scratch.dir.as_deref().filter(|dir| dir.join(FILLED).exists());
     let dir = match kept {
         Some(dir) => dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?,
-        None => scratch::folder(options.dir.as_deref(), "questions", "questions")?,
+        None => options.scratch.folder("questions", "questions")?,
     };
     let asked = ask(options, &program, &dir, kept.is_some());
-    scratch::leave(&dir, asked.is_ok() && !options.keep)?;
+    options.scratch.leave(&dir, asked.is_ok())?;
     asked
 }
 

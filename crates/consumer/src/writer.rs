@@ -199,7 +199,7 @@ impl Writing {
         match &self.step {
             Step::Look | Step::Check => Next::Look(*month, self.tokens(sealed)),
             Step::Send => match self.group_of(sealed) {
-                Some(group) if !self.uncertain => {
+                Some(group) if !self.uncertain && !self.will_be_rows() => {
                     Next::Join(Joining { group, block: block.clone(), until: self.known_at + KNOWN_FRESH })
                 }
                 _ => Next::Insert(self.token(sealed), block.clone()),
@@ -333,13 +333,16 @@ impl Writing {
         }
     }
 
-    fn group_of(&self, sealed: &Sealed) -> Option<Group> {
-        self.group.filter(|group| group.month == sealed.month && !self.will_be_rows())
+    fn tokens(&self, sealed: &Sealed) -> Tokens {
+        Tokens {
+            own: self.name(sealed),
+            group: self.group_of(sealed).map(|group| group.token()).unwrap_or_default(),
+        }
     }
 
-    fn tokens(&self, sealed: &Sealed) -> Tokens {
-        let group = self.group.filter(|group| group.month == sealed.month);
-        Tokens { own: self.name(sealed), group: group.as_ref().map(Group::token).unwrap_or_default() }
+    /// The insert with other parts that the rows are, or were, meant for.
+    fn group_of(&self, sealed: &Sealed) -> Option<Group> {
+        self.group.filter(|group| group.month == sealed.month)
     }
 
     fn name(&self, sealed: &Sealed) -> String {

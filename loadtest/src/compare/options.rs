@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
+use crate::scratch::Scratch;
+
 /// For `--help`.
 pub const EXAMPLES: &str = "\
 Exit status:
@@ -51,19 +53,12 @@ pub struct CompareOptions {
     /// Start every side, show what each is set to, and measure nothing.
     #[arg(long, conflicts_with_all = ["json", "html"])]
     pub settings: bool,
-    /// Our program; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
     /// This program, in which the day's edge is; by default the one that runs.
     #[arg(long, value_name = "PATH", hide = true)]
     pub loadtest: Option<PathBuf>,
-    /// Where data and logs go, which must be new or empty; by default a folder of its own beside this program, which is
-    /// removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep data and logs even when all is well.
-    #[arg(long)]
-    pub keep: bool,
     /// Write the report as JSON to this file, or to standard output (and the text to standard error) for `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -1,9 +1,9 @@
 //! The command line of the drill.
 
-use std::path::PathBuf;
-
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
+
+use crate::scratch::Scratch;
 
 use super::plan::Scenario;
 
@@ -54,16 +54,9 @@ pub struct DrillOptions {
     /// Requests per second.
     #[arg(long)]
     pub rate: Option<f64>,
-    /// The program to drill; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
-    /// Where data and logs go, which must be new or empty; by default a folder of the drill's own beside this program,
-    /// which is removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep data and logs even when all is well.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
     /// One JSON object on standard output at the end; progress is on standard error in any case.
     #[arg(long)]
     pub json: bool,

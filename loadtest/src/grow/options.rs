@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
+use crate::scratch::Scratch;
+
 /// For `--help`.
 pub const EXAMPLES: &str = "\
 Exit status:
@@ -58,16 +60,9 @@ pub struct GrowOptions {
     /// One tiny round, for every change: that everything does its work. No bar is judged.
     #[arg(long)]
     pub short: bool,
-    /// Our program; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
-    /// Where data and logs go, which must be new or empty; by default a folder of its own beside this program, which is
-    /// removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep data and logs even when all is well.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
     /// Write the report as JSON to this file, or to standard output (and the text to standard error) for `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -20,7 +20,7 @@ use super::answers::{self, Answer, Naming};
 use super::score::ESTIMATOR;
 use super::world::WorldName;
 use super::{Crowd, Simulated};
-use crate::scratch;
+use crate::scratch::Scratch;
 
 /// For `--help`.
 pub const EXAMPLES: &str = "\
@@ -52,16 +52,9 @@ pub struct PipelineOptions {
     /// Hold nothing to a bar: a few people say nothing.
     #[arg(long)]
     pub no_bars: bool,
-    /// The program; by default the `mailbeacon` beside this one.
-    #[arg(long, value_name = "PATH")]
-    pub mailbeacon: Option<PathBuf>,
-    /// Where data and logs go, which must be new or empty; by default a folder of the run's own beside this program,
-    /// which is removed when all is well.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Keep data and logs even when all is well.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is run, and where.
+    #[command(flatten)]
+    pub scratch: Scratch,
     /// Write the report as JSON to this file, or to standard output for `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -76,10 +69,10 @@ pub struct PipelineOptions {
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &PipelineOptions) -> anyhow::Result<Report> {
     let crowds = crowds(options)?;
-    let program = scratch::mailbeacon(options.mailbeacon.as_deref())?;
-    let dir = scratch::folder(options.dir.as_deref(), "pipeline", "simulate")?;
+    let program = options.scratch.program()?;
+    let dir = options.scratch.folder("pipeline", "simulate")?;
     let piped = pipe(&crowds, &program, &dir);
-    scratch::leave(&dir, piped.is_ok() && !options.keep)?;
+    options.scratch.leave(&dir, piped.is_ok())?;
     Ok(Report::new(piped?, !options.no_bars))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use event::Kind;
@@ -14,6 +15,7 @@ use loadtest::drill::load::{Asked, Load, TARGET};
 use loadtest::drill::options::DrillOptions;
 use loadtest::drill::plan::Scenario;
 use loadtest::drill::report::Report;
+use loadtest::scratch::Scratch;
 use store::{Config, Store};
 use testkit::Fresh;
 
@@ -124,6 +126,11 @@ fn a_right_table_is_well_and_every_breach_is_counted() {
     );
 }
 
+fn in_folder(dir: &Path, scenario: Scenario) -> DrillOptions {
+    let options = options(scenario);
+    DrillOptions { scratch: Scratch { dir: Some(dir.to_owned()), ..options.scratch }, ..options }
+}
+
 fn options(scenario: Scenario) -> DrillOptions {
     DrillOptions {
         scenario,
@@ -133,9 +140,7 @@ fn options(scenario: Scenario) -> DrillOptions {
         faults: Some(3),
         duration: Some(4.0),
         rate: None,
-        mailbeacon: Some(testkit::helper()),
-        dir: None,
-        keep: false,
+        scratch: Scratch { mailbeacon: Some(testkit::helper()), ..Scratch::default() },
         json: false,
     }
 }
@@ -144,7 +149,7 @@ fn options(scenario: Scenario) -> DrillOptions {
 fn a_small_drill_ends_well_and_leaves_nothing_behind() {
     let dir = testkit::fresh_dir("drill");
     let dir = dir.path().join("data");
-    let code = drill::run(&DrillOptions { dir: Some(dir.clone()), ..options(Scenario::Proxy) }).unwrap();
+    let code = drill::run(&in_folder(&dir, Scenario::Proxy)).unwrap();
     assert_eq!(code, ExitCode::SUCCESS);
     assert!(!dir.exists());
 }
@@ -154,10 +159,11 @@ fn a_drill_needs_the_program_and_an_empty_folder() {
     let dir = testkit::fresh_dir("drill");
     let refused = |options: DrillOptions| drill::run(&options).unwrap_err().to_string();
     let nowhere = dir.path().join("nowhere");
-    let said = refused(DrillOptions { mailbeacon: Some(nowhere), ..options(Scenario::Edge) });
+    let scratch = Scratch { mailbeacon: Some(nowhere), ..Scratch::default() };
+    let said = refused(DrillOptions { scratch, ..options(Scenario::Edge) });
     assert!(said.contains("cargo build --release"), "{said}");
     fs::write(dir.path().join("mine"), "").unwrap();
-    let said = refused(DrillOptions { dir: Some(dir.path().to_owned()), ..options(Scenario::Edge) });
+    let said = refused(in_folder(dir.path(), Scenario::Edge));
     assert!(said.contains("is not empty"), "{said}");
     assert!(dir.path().join("mine").exists());
 }

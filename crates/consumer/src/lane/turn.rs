@@ -18,7 +18,7 @@ impl Lane {
 
     /// Since when it has something that could be written if it were its turn, and cannot wait for more.
     pub fn due_since(&self, now: Instant, linger: Duration, hurry: bool) -> Option<Instant> {
-        if self.flight.is_some() || self.halted || self.retry_at > now {
+        if !self.is_free(now) {
             return None;
         }
         let since = match &self.ready {
@@ -32,16 +32,12 @@ impl Lane {
 
     /// Whether a batch of it is on its way and nothing holds it up.
     pub fn is_at_work(&self, now: Instant) -> bool {
-        self.flight.is_some() && !self.halted && (self.busy || self.retry_at <= now)
+        self.flight.is_some() && self.goes_on(now)
     }
 
     /// Whether what it has may go with what others have, though it is not yet due.
     pub fn joinable(&self, now: Instant) -> bool {
-        self.flight.is_none()
-            && !self.halted
-            && self.retry_at <= now
-            && self.rerun.is_none()
-            && (self.ready.is_some() || !self.batch.is_empty())
+        self.is_free(now) && self.rerun.is_none() && (self.ready.is_some() || !self.batch.is_empty())
     }
 
     /// Of the batch that its turn is for.
@@ -76,6 +72,16 @@ impl Lane {
             Some(Flight::Intending { intent, .. }) => intent.group.is_some(),
             Some(Flight::Writing(..) | Flight::Back(_)) => false,
         };
-        before && self.turn == turn && !self.halted && (self.busy || self.retry_at <= now)
+        before && self.turn == turn && self.goes_on(now)
+    }
+
+    /// Nothing is under way, and nothing keeps it from beginning.
+    fn is_free(&self, now: Instant) -> bool {
+        self.flight.is_none() && !self.halted && self.retry_at <= now
+    }
+
+    /// What it does, or is about to do, is not held up.
+    fn goes_on(&self, now: Instant) -> bool {
+        !self.halted && (self.busy || self.retry_at <= now)
     }
 }

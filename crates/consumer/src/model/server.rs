@@ -46,6 +46,8 @@ pub struct Request {
     stage: usize,
     /// What a look has read so far: each read sees the moment.
     traces: Traces,
+    /// The views in which the look found nothing at first.
+    without: Vec<usize>,
 }
 
 impl Request {
@@ -59,7 +61,8 @@ impl Request {
         };
         let traces = Traces { rows: 0, lacking: Vec::new(), ahead: false, running: false, started: 0 };
         let waits = vec![waits];
-        Request { waits, task, fate: None, part, of, rows, arrived: false, stage: 0, traces }
+        let without = Vec::new();
+        Request { waits, task, fate: None, part, of, rows, arrived: false, stage: 0, traces, without }
     }
 
     /// What several parts of a process have for one insert.
@@ -122,7 +125,7 @@ impl Server {
                 // As `Store::traces` does, one read after the other.
                 match request.stage {
                     0 => traces.started = self.started,
-                    view @ (1 | 2) => traces.ahead |= has(view),
+                    view @ (1 | 2) => request.without.extend(Some(view).filter(|view| !has(*view))),
                     3 => traces.rows = self.tables[0].rows.iter().filter(own).count() as u64,
                     4 => {
                         let of_it = |its: &String| its.starts_with(&tokens.own) || *its == tokens.group;
@@ -131,7 +134,7 @@ impl Server {
                     stage @ (5 | 6) => {
                         let view = stage - 4;
                         let expected = self.tables[0].rows.iter().filter(own).any(|row| shows(view, row));
-                        if expected && !has(view) {
+                        if request.without.contains(&view) && expected && !has(view) {
                             traces.lacking.push(VIEWS[view - 1].to_owned());
                         }
                     }
@@ -142,7 +145,7 @@ impl Server {
                         return Some(Done::Looked(Err(StoreError::Server(restarted))));
                     }
                     _ => {
-                        traces.ahead &= traces.rows == 0;
+                        traces.ahead = traces.rows == 0 && request.without.len() < VIEWS.len();
                         return Some(Done::Looked(Ok(traces.clone())));
                     }
                 }
