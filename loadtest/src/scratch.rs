@@ -12,8 +12,8 @@ pub struct Scratch {
     /// Our program; by default the `mailbeacon` beside this one.
     #[arg(long, value_name = "PATH")]
     pub mailbeacon: Option<PathBuf>,
-    /// Where data and logs go, which must be new or empty; by default a folder of the run's own beside this program,
-    /// which is removed when all is well.
+    /// Where data and logs go, which must be new or empty (or, for `questions`, kept by such a run before); by default a
+    /// folder of the run's own beside this program, which is removed when all is well.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Keep data and logs even when all is well.

@@ -77,15 +77,15 @@ impl Stream {
         }
     }
 
-    /// Writes what the socket takes now; nothing, when it takes nothing or the runtime is to be asked.
+    /// What comes of a write without the runtime; `None` when that has to be asked.
     fn write_at_once(
         &mut self,
         write: impl FnOnce(&mut net::TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let Stream::Unknown { socket, .. } = self else { return Poll::Pending };
+    ) -> Option<io::Result<usize>> {
+        let Stream::Unknown { socket, .. } = self else { return None };
         match write(socket) {
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            written => Poll::Ready(written),
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => None,
+            written => Some(written),
         }
     }
 }
@@ -114,8 +114,8 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         match this.write_at_once(|socket| socket.write(buf)) {
-            Poll::Pending => this.known()?.poll_write(cx, buf),
-            written => written,
+            Some(written) => Poll::Ready(written),
+            None => this.known()?.poll_write(cx, buf),
         }
     }
 
@@ -130,8 +130,8 @@ impl AsyncWrite for Stream {
         for buf in bufs {
             let Some(room) = joined.get_mut(length..length + buf.len()) else {
                 return match self.write_at_once(|socket| socket.write_vectored(bufs)) {
-                    Poll::Pending => self.known()?.poll_write_vectored(cx, bufs),
-                    written => written,
+                    Some(written) => Poll::Ready(written),
+                    None => self.known()?.poll_write_vectored(cx, bufs),
                 };
             };
             room.copy_from_slice(buf);

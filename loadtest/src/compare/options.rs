@@ -102,6 +102,18 @@ pub struct Size {
     pub events: u64,
 }
 
+impl Size {
+    /// Refuses what parses but makes no sense.
+    pub fn check(self) -> anyhow::Result<()> {
+        let Size { rounds, rate, seconds, events } = self;
+        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: expected 1 to 1000");
+        ensure!((100.0..=200_000.0).contains(&rate), "--rate {rate}: expected 100 to 200000");
+        ensure!((0.1..=600.0).contains(&seconds), "--seconds {seconds}: expected 0.1 to 600");
+        ensure!((1_000..=20_000_000).contains(&events), "--events {events}: expected 1000 to 20000000");
+        Ok(())
+    }
+}
+
 impl CompareOptions {
     /// What all options come to.
     pub fn size(&self) -> Size {
@@ -129,12 +141,7 @@ impl CompareOptions {
 
     /// Refuses what parses but makes no sense.
     pub fn check(&self) -> anyhow::Result<()> {
-        let Size { rounds, rate, seconds, events } = self.size();
-        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: expected 1 to 1000");
-        ensure!((100.0..=200_000.0).contains(&rate), "--rate {rate}: expected 100 to 200000");
-        ensure!((0.1..=600.0).contains(&seconds), "--seconds {seconds}: expected 0.1 to 600");
-        ensure!((1_000..=20_000_000).contains(&events), "--events {events}: expected 1000 to 20000000");
-        Ok(())
+        self.size().check()
     }
 }
 

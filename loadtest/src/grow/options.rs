@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
+use crate::compare;
 use crate::scratch::Scratch;
 
 /// For `--help`.
@@ -131,10 +132,7 @@ impl GrowOptions {
     /// Refuses what parses but makes no sense on a machine with so many cores.
     pub fn check(&self, machine_cores: usize) -> anyhow::Result<()> {
         let Size { rounds, rate, seconds, events, cores, connections, partitions } = self.size(machine_cores);
-        ensure!((1..=1_000).contains(&rounds), "--rounds {rounds}: expected 1 to 1000");
-        ensure!((100.0..=200_000.0).contains(&rate), "--rate {rate}: expected 100 to 200000");
-        ensure!((0.1..=600.0).contains(&seconds), "--seconds {seconds}: expected 0.1 to 600");
-        ensure!((1_000..=20_000_000).contains(&events), "--events {events}: expected 1000 to 20000000");
+        compare::options::Size { rounds, rate, seconds, events }.check()?;
         once("cores", &cores)?;
         once("connections", &connections)?;
         once("partitions", &partitions)?;

@@ -125,7 +125,8 @@ impl Server {
                 // As `Store::traces` does, one read after the other.
                 match request.stage {
                     0 => traces.started = self.started,
-                    view @ (1 | 2) => request.without.extend(Some(view).filter(|view| !has(*view))),
+                    view @ (1 | 2) if has(view) => {}
+                    view @ (1 | 2) => request.without.push(view),
                     3 => traces.rows = self.tables[0].rows.iter().filter(own).count() as u64,
                     4 => {
                         let of_it = |its: &String| its.starts_with(&tokens.own) || *its == tokens.group;
