@@ -10,15 +10,18 @@
 //! again and holds the same. Only a sweep that reaches back beyond them can then be corrected a second time, to the
 //! same verdict.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::iter;
 
 use event::{Event, Kind};
 use foldhash::fast::RandomState;
+use foldhash::quality::FixedState;
 
 use crate::verdict::{Confidence, Verdict};
 
-/// Visits held of a part, the latest ones: 1.5 MB.
+/// Visits held of a part, the latest ones: 1.8 MB.
 pub const VISITS_MAX: usize = 20_000;
 /// Visits older than this many offsets are forgotten.
 pub const OFFSETS_MAX: u64 = 20_000;
@@ -129,7 +132,7 @@ pub fn source(address: [u8; 16], user_agent: &str, recipient: u64) -> u64 {
         return NOBODY;
     }
     // Without keys, and so the same for whoever takes over. Nothing is stored under it.
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::default().build_hasher();
     (address, user_agent).hash(&mut hasher);
     if address == [0; 16] {
         recipient.hash(&mut hasher);
@@ -147,14 +150,21 @@ fn key(visit: &Visit) -> Key {
     (visit.workspace, visit.message, visit.source)
 }
 
+#[derive(Debug)]
+struct Held {
+    visit: Visit,
+    /// The number of the visit before it of the same source to the same copy, which may be forgotten by now.
+    before: Option<u64>,
+}
+
 /// The latest visits of one part.
 #[derive(Debug, Default)]
 pub struct Visits {
-    held: VecDeque<Visit>,
+    held: VecDeque<Held>,
     /// The number of the first one held: numbers go up by one with each.
     first: u64,
-    /// The numbers of a source's visits to one recipient's copy, in order.
-    of: HashMap<(Key, u64), VecDeque<u64>, RandomState>,
+    /// The number of a source's latest visit to one recipient's copy.
+    latest: HashMap<(Key, u64), u64, RandomState>,
     /// Offset and key, in order.
     traps: VecDeque<(u64, Key)>,
     /// Times, in the same order.
@@ -170,17 +180,13 @@ impl Visits {
         self.forget(visit.offset);
         let key = key(visit);
         let number = self.first + self.held.len() as u64;
-        self.held.push_back(*visit);
-        let of = self.of.entry((key, visit.recipient)).or_default();
-        of.push_back(number);
-        if of.len() > VISITS_OF_ONE_MAX {
-            of.pop_front();
-        }
+        let before = self.latest.insert((key, visit.recipient), number);
+        self.held.push_back(Held { visit: *visit, before });
         if visit.trap {
             self.spring(key, visit, corrections);
         }
-        self.sweep(key, visit, corrections);
-        let own = self.held.back_mut()?;
+        self.sweep(visit, corrections);
+        let own = &mut self.held.back_mut()?.visit;
         let near = |at: &i64| at.abs_diff(visit.received_at_ms) <= TAINT_MS as u64;
         if own.verdict == Verdict::Human
             && self.tainted.get(&key).is_some_and(|taints| taints.iter().any(near))
@@ -202,7 +208,8 @@ impl Visits {
         self.traps.push_back((visit.offset, key));
         self.tainted.entry(key).or_default().push_back(visit.received_at_ms);
         // All of them, of whatever recipient: traps are rare.
-        for earlier in self.held.iter_mut().filter(|earlier| self::key(earlier) == key) {
+        let all = self.held.iter_mut().map(|held| &mut held.visit);
+        for earlier in all.filter(|earlier| self::key(earlier) == key) {
             if earlier.received_at_ms.abs_diff(visit.received_at_ms) <= TAINT_MS as u64
                 && earlier.id != visit.id
             {
@@ -211,19 +218,22 @@ impl Visits {
         }
     }
 
-    /// Finds the sweeps that this visit is part of.
-    fn sweep(&mut self, key: Key, visit: &Visit, corrections: &mut Vec<Correction>) {
-        let first = self.first;
-        let Some(of) = self.of.get(&(key, visit.recipient)) else { return };
+    /// Where the visits to one copy by the source of the latest one are held, that one first.
+    fn of_latest(&self) -> impl Iterator<Item = usize> {
+        let before = |index: &usize| Some(self.held[*index].before?.checked_sub(self.first)? as usize);
+        iter::successors(self.held.len().checked_sub(1), before).take(VISITS_OF_ONE_MAX)
+    }
+
+    /// Finds the sweeps that this visit, the latest one, is part of.
+    fn sweep(&mut self, visit: &Visit, corrections: &mut Vec<Correction>) {
         // Without a recipient, two people in one office may be one source.
-        if visit.recipient == 0 || of.len() < 3 {
+        if visit.recipient == 0 || self.of_latest().nth(2).is_none() {
             return;
         }
         let longest_ms = SWEEPS.iter().map(|(_, span_ms)| span_ms + OPEN_MS).max().unwrap_or(0);
-        let mut near: Vec<(i64, usize)> = of
-            .iter()
-            .map(|number| (number - first) as usize)
-            .map(|index| (self.held[index].received_at_ms, index))
+        let mut near: Vec<(i64, usize)> = self
+            .of_latest()
+            .map(|index| (self.held[index].visit.received_at_ms, index))
             .filter(|(at, _)| at.abs_diff(visit.received_at_ms) <= longest_ms as u64)
             .collect();
         near.sort_unstable();
@@ -231,8 +241,8 @@ impl Visits {
         for (links_min, span_ms) in SWEEPS {
             for (start, &(from, _)) in near.iter().enumerate() {
                 let window = || near[start..].iter().take_while(|(at, _)| at - from <= span_ms);
-                let followed = || window().filter(|(_, index)| self.held[*index].kind != Kind::Open);
-                let links: HashSet<u32> = followed().map(|(_, index)| self.held[*index].link).collect();
+                let followed = || window().filter(|(_, index)| self.held[*index].visit.kind != Kind::Open);
+                let links: HashSet<u32> = followed().map(|(_, index)| self.held[*index].visit.link).collect();
                 if links.len() >= links_min {
                     swept.extend(followed().map(|(_, index)| index));
                 }
@@ -241,29 +251,26 @@ impl Visits {
         if swept.is_empty() {
             return;
         }
-        let times: Vec<i64> = swept.iter().map(|&index| self.held[index].received_at_ms).collect();
+        let times: Vec<i64> = swept.iter().map(|&index| self.held[index].visit.received_at_ms).collect();
         let beside = |at: i64| times.iter().any(|swept| swept.abs_diff(at) <= OPEN_MS as u64);
         for (at, index) in near {
-            let is_open = self.held[index].kind == Kind::Open;
+            let is_open = self.held[index].visit.kind == Kind::Open;
             if swept.contains(&index) || is_open && beside(at) {
-                correct(&mut self.held[index], SWEPT, corrections);
+                correct(&mut self.held[index].visit, SWEPT, corrections);
             }
         }
     }
 
     /// Lets go of what is out of the bounds, before one more is held.
     fn forget(&mut self, offset: u64) {
-        while let Some(oldest) = self.held.front()
+        while let Some(Held { visit: oldest, .. }) = self.held.front()
             && (self.held.len() >= VISITS_MAX || oldest.offset.saturating_add(OFFSETS_MAX) <= offset)
         {
             let key = (key(oldest), oldest.recipient);
-            if let Some(of) = self.of.get_mut(&key) {
-                if of.front() == Some(&self.first) {
-                    of.pop_front();
-                }
-                if of.is_empty() {
-                    self.of.remove(&key);
-                }
+            if let Entry::Occupied(latest) = self.latest.entry(key)
+                && *latest.get() == self.first
+            {
+                latest.remove();
             }
             self.held.pop_front();
             self.first += 1;

@@ -16,6 +16,7 @@ mod dead;
 mod error;
 mod follow;
 mod log;
+mod poll;
 mod probe;
 mod producer;
 mod rebalance;

@@ -160,18 +160,18 @@ fn everything_held_has_a_bound() {
         };
         state.observe(&visit, &mut corrections);
     }
-    assert_eq!(state.held.len(), VISITS_MAX);
-    assert!(
-        state.of.len() <= VISITS_MAX
-            && state.of.values().all(|of| of.len() <= VISITS_OF_ONE_MAX && !of.is_empty())
-    );
+    assert_eq!((state.held.len(), state.latest.len()), (VISITS_MAX, VISITS_MAX / 2 + 1));
+    assert_eq!(state.of_latest().count(), 1);
+    let again = Visit { offset: 5, recipient: 1, source: source([0; 16], "", 1), ..click(0, 1, 0) };
+    state.observe(&again, &mut corrections);
+    assert_eq!(state.of_latest().count(), VISITS_OF_ONE_MAX, "of the one that hammers");
     assert_eq!(
         (state.traps.len(), state.tainted.values().map(VecDeque::len).sum::<usize>()),
         (TRAPS_MAX, TRAPS_MAX)
     );
     let later = Visit { offset: 5 + TRAP_OFFSETS_MAX, ..click(0, 1, 0) };
     state.observe(&later, &mut corrections);
-    assert_eq!((state.held.len(), state.of.len(), state.traps.len(), state.tainted.len()), (1, 1, 0, 0));
+    assert_eq!((state.held.len(), state.latest.len(), state.traps.len(), state.tainted.len()), (1, 1, 0, 0));
 }
 
 fn any_visit() -> impl Strategy<Value = Visit> {
