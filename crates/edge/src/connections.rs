@@ -1,5 +1,5 @@
 //! The open connections of a worker. One look at all of them now and then ends those whose next request does not come,
-//! and one word reaches all of them when the worker stops.
+//! puts to rest those that idle, and one word reaches all of them when the worker stops.
 //!
 //! hyper's own timeout takes a timer for every request: it is made, put into the runtime's wheel and taken out again,
 //! which was a twelfth of all that a pixel cost. Here a request costs two stores, and a look at 10,000 connections a
@@ -10,13 +10,20 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-/// Looks in the time that a head may take: a connection is ended at most so much of it too late, never too early.
-const LOOKS: u32 = 8;
+/// Looks in the time that a head may take, at the least: a connection is ended at most one look too late, never too
+/// early.
+const LOOKS_MIN: u32 = 8;
+/// The longest between two looks: who has asked nothing from one to the next rests.
+const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
+/// Connections that one look puts to rest, at about a microsecond each.
+const RESTS_PER_LOOK: usize = 2_000;
 
 /// All that are open.
-#[derive(Default)]
 pub struct Connections {
     open: RefCell<Vec<Rc<Slot>>>,
+    look_every: Duration,
+    /// Looks in the time that a head may take.
+    looks_max: u32,
     /// Counts the looks.
     looks: Cell<u32>,
     closing: Cell<bool>,
@@ -33,14 +40,41 @@ struct Slot {
     at: Cell<usize>,
     /// The look before it began to wait for a request's head; `None` while one is being answered.
     waits_since: Cell<Option<u32>>,
+    /// Its client does not take what it is sent.
+    is_stuck: Cell<bool>,
+    rest: Cell<Rest>,
     /// Of its task, which has the same one all its life.
     waker: RefCell<Option<Waker>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    None,
+    /// It was told to take some.
+    Due,
+    Taken,
+}
+
+/// Notes for a connection whether its client takes what it is sent.
+pub struct Sending(Rc<Slot>);
+
 impl Connections {
-    /// How often to look when a head may take `timeout`.
-    pub fn look_every(timeout: Duration) -> Duration {
-        timeout / LOOKS
+    /// None yet. The head of a request may take `timeout`.
+    pub fn new(timeout: Duration) -> Connections {
+        let look_every = (timeout / LOOKS_MIN).min(LOOK_EVERY_MAX);
+        let looks_max = timeout.as_nanos().div_ceil(look_every.as_nanos().max(1));
+        Connections {
+            open: RefCell::default(),
+            look_every,
+            looks_max: u32::try_from(looks_max).unwrap_or(u32::MAX),
+            looks: Cell::default(),
+            closing: Cell::default(),
+        }
+    }
+
+    /// How often to [`Connections::look`].
+    pub fn look_every(&self) -> Duration {
+        self.look_every
     }
 
     /// One more, which waits for its first request.
@@ -49,16 +83,26 @@ impl Connections {
         let slot = Rc::new(Slot {
             at: Cell::new(open.len()),
             waits_since: Cell::new(Some(self.looks.get())),
+            is_stuck: Cell::new(false),
+            rest: Cell::new(Rest::None),
             waker: RefCell::default(),
         });
         open.push(slot.clone());
         Connection { all: self.clone(), slot }
     }
 
-    /// Wakes all that have waited too long.
+    /// Wakes all that have waited too long, and some of those that can rest.
     pub fn look(&self) {
         self.looks.set(self.looks.get().wrapping_add(1));
-        self.wake(|slot| self.is_late(slot));
+        let mut rests = 0;
+        self.wake(|slot| {
+            let rests_now = rests < RESTS_PER_LOOK && slot.rest.get() == Rest::None && self.can_rest(slot);
+            if rests_now {
+                rests += 1;
+                slot.rest.set(Rest::Due);
+            }
+            rests_now || self.is_late(slot)
+        });
     }
 
     /// Tells all that the worker stops.
@@ -73,11 +117,20 @@ impl Connections {
     }
 
     /// The look before it and the one that finds it are no whole parts of its time.
-    fn is_late(&self, slot: &Slot) -> bool {
-        slot.waits_since.get().is_some_and(|since| self.looks.get().wrapping_sub(since) > LOOKS)
+    fn waits_longer_than(&self, looks: u32, slot: &Slot) -> bool {
+        slot.waits_since.get().is_some_and(|since| self.looks.get().wrapping_sub(since) > looks)
     }
 
-    fn wake(&self, which: impl Fn(&Slot) -> bool) {
+    fn is_late(&self, slot: &Slot) -> bool {
+        self.waits_longer_than(self.looks_max, slot)
+    }
+
+    /// Its client has all that it was sent, and has asked nothing for a while.
+    fn can_rest(&self, slot: &Slot) -> bool {
+        !slot.is_stuck.get() && self.waits_longer_than(1, slot)
+    }
+
+    fn wake(&self, mut which: impl FnMut(&Slot) -> bool) {
         for slot in self.open.borrow().iter().filter(|slot| which(slot)) {
             if let Some(waker) = &*slot.waker.borrow() {
                 waker.wake_by_ref();
@@ -109,6 +162,33 @@ impl Connection {
     pub fn is_late(&self) -> bool {
         self.all.is_late(&self.slot)
     }
+
+    /// Whether it is to rest now, as a look found, until [`Connection::goes_on`].
+    pub fn rests(&self) -> bool {
+        if self.slot.rest.get() != Rest::Due {
+            return false;
+        }
+        let rests = self.all.can_rest(&self.slot);
+        self.slot.rest.set(if rests { Rest::Taken } else { Rest::None });
+        rests
+    }
+
+    /// It does not rest any more.
+    pub fn goes_on(&self) {
+        self.slot.rest.set(Rest::None);
+    }
+
+    /// For whoever writes to its client.
+    pub fn sending(&self) -> Sending {
+        Sending(self.slot.clone())
+    }
+}
+
+impl Sending {
+    /// The client does not take more for now, or does again.
+    pub fn is_stuck(&self, is_stuck: bool) {
+        self.0.is_stuck.set(is_stuck);
+    }
 }
 
 impl Drop for Connection {
@@ -139,6 +219,10 @@ mod tests {
         }
     }
 
+    fn connections() -> Rc<Connections> {
+        Rc::new(Connections::new(Duration::from_secs(2)))
+    }
+
     fn entered(all: &Rc<Connections>) -> (Connection, Arc<Woken>) {
         let (connection, woken) = (all.enter(), Arc::new(Woken::default()));
         connection.remember(&woken.clone().into());
@@ -146,26 +230,69 @@ mod tests {
     }
 
     #[test]
+    fn looks_are_a_part_of_the_time_and_never_far_apart() {
+        for (timeout_ms, every_ms, looks) in [(100, 12.5, 8), (2_000, 250.0, 8), (10_001, 250.0, 41)] {
+            let all = Connections::new(Duration::from_millis(timeout_ms));
+            assert_eq!((all.look_every().as_secs_f64() * 1e3, all.looks_max), (every_ms, looks));
+        }
+    }
+
+    #[test]
     fn who_waits_too_long_is_woken_and_nobody_else() {
-        let all = Rc::new(Connections::default());
+        let all = connections();
         let (idle, idle_woken) = entered(&all);
         let (answering, answering_woken) = entered(&all);
         answering.answers();
-        (0..LOOKS).for_each(|_| all.look());
+        (0..all.looks_max).for_each(|_| all.look());
         let (fresh, _) = entered(&all);
         assert!(!idle.is_late(), "not before the whole time is over");
         all.look();
         assert!(idle.is_late() && !answering.is_late() && !fresh.is_late());
-        assert_eq!((idle_woken.0.load(Ordering::Relaxed), answering_woken.0.load(Ordering::Relaxed)), (1, 0));
+        // To rest, and to end.
+        assert_eq!((idle_woken.0.load(Ordering::Relaxed), answering_woken.0.load(Ordering::Relaxed)), (2, 0));
         answering.waits();
         idle.answers();
-        (0..=LOOKS).for_each(|_| all.look());
+        (0..=all.looks_max).for_each(|_| all.look());
         assert!(answering.is_late() && !idle.is_late());
     }
 
     #[test]
+    fn who_idles_is_told_to_rest_once() {
+        let all = connections();
+        let (idle, woken) = entered(&all);
+        let ((answering, _), (stuck, _)) = (entered(&all), entered(&all));
+        answering.answers();
+        stuck.sending().is_stuck(true);
+        all.look();
+        assert!(!idle.rests(), "it has not waited for a whole look");
+        all.look();
+        assert!(!answering.rests() && !stuck.rests() && idle.rests());
+        all.look();
+        assert!(!idle.rests() && woken.0.load(Ordering::Relaxed) == 1, "it rests");
+        idle.goes_on();
+        assert!(!idle.rests(), "only when a look finds it");
+        all.look();
+        idle.waits();
+        assert!(!idle.rests(), "it has asked meanwhile");
+        stuck.sending().is_stuck(false);
+        assert!(!stuck.rests());
+        all.look();
+        assert!(stuck.rests());
+    }
+
+    #[test]
+    fn a_look_puts_some_to_rest_and_the_next_ones_the_others() {
+        let all = connections();
+        let entered: Vec<_> = (0..2 * RESTS_PER_LOOK).map(|_| entered(&all).0).collect();
+        (0..2).for_each(|_| all.look());
+        assert_eq!(entered.iter().filter(|one| one.rests()).count(), RESTS_PER_LOOK);
+        all.look();
+        assert_eq!(entered.iter().filter(|one| one.rests()).count(), RESTS_PER_LOOK);
+    }
+
+    #[test]
     fn who_leaves_is_told_nothing_and_who_stays_is() {
-        let all = Rc::new(Connections::default());
+        let all = connections();
         let mut entered: Vec<_> = (0..10).map(|_| entered(&all)).collect();
         let mut left = Vec::new();
         for at in [9, 0, 4, 4, 0] {

@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, TcpListener};
-use std::pin::pin;
+use std::net::{self, IpAddr, TcpListener};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
-use crate::connections::Connections;
+use crate::connections::Connection;
 use crate::fill::{Gauges, JournalGauge};
 use crate::stream::{Listener, Stream};
 use crate::worker::{Place, Worker};
@@ -95,8 +95,7 @@ async fn run_worker(
     let listener = Listener::new(listener)?;
     let tasks = TaskTracker::new();
     let mut look = tokio::time::interval(JOURNAL_LOOK);
-    let head_timeout = Duration::from_millis(worker.config.header_read_timeout_ms);
-    let mut look_at_connections = tokio::time::interval(Connections::look_every(head_timeout));
+    let mut look_at_connections = tokio::time::interval(worker.connections.look_every());
     look_at_connections.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
@@ -113,7 +112,7 @@ async fn run_worker(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, &open, &tasks, stream, peer.ip()),
+            Ok((socket, peer)) => admit(&worker, &open, &tasks, socket, peer.ip()),
             Err(cause) if is_about_one_connection(&cause) => {
                 debug!(%cause, "connection gone before its accept")
             }
@@ -125,8 +124,8 @@ async fn run_worker(
         }
     }
     // Connections that the kernel has already taken for us would be reset with the listener.
-    while let Some(Ok((stream, peer))) = now_or_never(listener.accept()) {
-        admit(&worker, &open, &tasks, stream, peer.ip());
+    while let Some(Ok((socket, peer))) = now_or_never(listener.accept()) {
+        admit(&worker, &open, &tasks, socket, peer.ip());
     }
     drop(listener);
     worker.connections.close();
@@ -152,7 +151,13 @@ async fn run_worker(
     Ok(())
 }
 
-fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stream: Stream, peer: IpAddr) {
+fn admit(
+    worker: &Rc<Worker>,
+    open: &Arc<AtomicUsize>,
+    tasks: &TaskTracker,
+    socket: net::TcpStream,
+    peer: IpAddr,
+) {
     worker.counters.connections.increment(1);
     let refused = |limit| counter!("edge_refused_connections_total", "limit" => limit).increment(1);
     if open.load(Ordering::Relaxed) >= worker.config.connections_max {
@@ -161,46 +166,89 @@ fn admit(worker: &Rc<Worker>, open: &Arc<AtomicUsize>, tasks: &TaskTracker, stre
     let Some(place) = worker.admit(peer) else { return refused("address") };
     let counted = Counted::one_more(open, &worker.counters.open);
     let worker = worker.clone();
-    tasks.spawn_local(converse(worker, stream, peer, (place, counted)));
+    tasks.spawn_local(converse(worker, socket, peer, (place, counted)));
 }
 
 /// Serves one connection to its end. What stands here is kept for as long as the connection idles.
-async fn converse(worker: Rc<Worker>, stream: Stream, peer: IpAddr, _held: (Place, Counted)) {
+async fn converse(worker: Rc<Worker>, socket: net::TcpStream, peer: IpAddr, _held: (Place, Counted)) {
     let this = worker.connections.enter();
-    let mut connection = pin!(
+    let mut stream = Stream::new(socket, this.sending());
+    let ended = loop {
+        stream = match talk(&worker, &this, stream, peer).await {
+            Ok(resting) => resting,
+            Err(ended) => break ended,
+        };
+        if let Err(ended) = rest(&worker, &this, &mut stream).await {
+            break ended;
+        }
+    };
+    if let Ended::Failed(error, cause) = ended {
+        debug!(error, cause = cause.map(tracing::field::display), "connection failed");
+        counter!("edge_failed_connections_total", "error" => error).increment(1);
+    }
+}
+
+/// How a connection came to its end.
+enum Ended {
+    Well,
+    Failed(&'static str, Option<hyper::Error>),
+}
+
+/// Answers what is asked until the connection ends, or is to rest.
+async fn talk(worker: &Worker, this: &Connection, stream: Stream, peer: IpAddr) -> Result<Stream, Ended> {
+    let mut connection = Box::new(
         http1::Builder::new()
-            // Ours ends a connection whose head does not come, see [`Connections`].
+            // Ours ends a connection whose head does not come, see `connections`.
             .header_read_timeout(None)
             // Who asks and closes its half is answered too; and nothing is read for its sake while an answer is made.
             .half_close(true)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(|request| worker.handle(&this, peer, request)),
-            )
+            .serve_connection(TokioIo::new(stream), service_fn(|request| worker.handle(this, peer, request))),
     );
     let mut told = false;
-    let failed = poll_fn(|context| {
+    let ended = poll_fn(|context| {
         this.remember(context.waker());
-        let mut ended = connection.as_mut().poll(context);
+        let mut ended = Pin::new(&mut *connection).poll(context);
         // Only now: what was asked before the shutdown is answered, if it has been read or not.
         if ended.is_pending() && !told && worker.connections.is_closing() {
             told = true;
-            connection.as_mut().graceful_shutdown();
-            ended = connection.as_mut().poll(context);
+            Pin::new(&mut *connection).graceful_shutdown();
+            ended = Pin::new(&mut *connection).poll(context);
         }
         match ended {
-            Poll::Ready(ended) => Poll::Ready(ended.err().map(|cause| (label(&cause), Some(cause)))),
-            Poll::Pending if this.is_late() => Poll::Ready(Some(("head_timeout", None))),
+            Poll::Ready(Ok(())) => Poll::Ready(Some(Ended::Well)),
+            Poll::Ready(Err(cause)) => Poll::Ready(Some(Ended::Failed(label(&cause), Some(cause)))),
+            Poll::Pending if this.is_late() => Poll::Ready(Some(Ended::Failed("head_timeout", None))),
+            // All that was answered is sent, since hyper has just tried and the socket takes more.
+            Poll::Pending if this.rests() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
     .await;
-    if let Some((error, cause)) = failed {
-        debug!(error, cause = cause.map(tracing::field::display), "connection failed");
-        counter!("edge_failed_connections_total", "error" => error).increment(1);
+    if let Some(ended) = ended {
+        return Err(ended);
     }
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let mut stream = io.into_inner();
+    match stream.rewind(read_buf) {
+        Ok(()) => Ok(stream),
+        Err(_unwatched) => Err(Ended::Failed("io", None)),
+    }
+}
+
+/// Waits until more is asked, without the 18 KB that hyper holds for a connection.
+async fn rest(worker: &Worker, this: &Connection, stream: &mut Stream) -> Result<(), Ended> {
+    let rested = poll_fn(|context| match stream.poll_readable(context) {
+        // An error is found by the next read as well.
+        Poll::Ready(_) => Poll::Ready(Ok(())),
+        Poll::Pending if worker.connections.is_closing() => Poll::Ready(Ok(())),
+        Poll::Pending if this.is_late() => Poll::Ready(Err(Ended::Failed("head_timeout", None))),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    this.goes_on();
+    rested
 }
 
 fn label(cause: &hyper::Error) -> &'static str {

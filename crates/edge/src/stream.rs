@@ -7,10 +7,13 @@ use std::net::{self, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hyper::body::Bytes;
 use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::connections::Sending;
 
 /// Replies up to this length are sent as one piece: pixels, and redirects to most targets.
 const JOINED_BYTES_MAX: usize = 512;
@@ -36,20 +39,25 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2).
-    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
         self.0.async_io(Interest::READABLE, accept).await
     }
 }
 
-fn accept(listener: &TcpListener) -> io::Result<(Stream, SocketAddr)> {
+fn accept(listener: &TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
     let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.map(SocketAddr::try_from);
     let Some(Ok(peer)) = peer else { return Err(io::ErrorKind::ConnectionAborted.into()) };
-    Ok((Stream::Unknown { socket: socket.into(), drained: false }, peer))
+    Ok((socket.into(), peer))
 }
 
 /// A connection's bytes. Its shutdown is its drop: closing says all that shutdown(2) would, one system call cheaper.
-pub enum Stream {
+pub struct Stream {
+    socket: Socket,
+    sending: Sending,
+}
+
+enum Socket {
     /// The runtime does not know it.
     Unknown {
         /// It does not block.
@@ -59,22 +67,53 @@ pub enum Stream {
     },
     /// The runtime watches it.
     Known(TcpStream),
+    /// The same, and this was read from it before.
+    Rewound(Bytes, TcpStream),
     /// The runtime could not watch it.
     Lost,
 }
 
-impl Stream {
+impl Socket {
     /// Has the runtime watch it from here on.
     fn known(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        if let Stream::Unknown { .. } = self
-            && let Stream::Unknown { socket, .. } = mem::replace(self, Stream::Lost)
+        if let Socket::Unknown { .. } = self
+            && let Socket::Unknown { socket, .. } = mem::replace(self, Socket::Lost)
         {
-            *self = Stream::Known(TcpStream::from_std(socket)?);
+            *self = Socket::Known(TcpStream::from_std(socket)?);
         }
         match self {
-            Stream::Known(stream) => Ok(Pin::new(stream)),
-            Stream::Unknown { .. } | Stream::Lost => Err(io::ErrorKind::NotConnected.into()),
+            Socket::Known(stream) | Socket::Rewound(_, stream) => Ok(Pin::new(stream)),
+            Socket::Unknown { .. } | Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+}
+
+impl Stream {
+    /// Of a socket that does not block.
+    pub fn new(socket: net::TcpStream, sending: Sending) -> Stream {
+        Stream { socket: Socket::Unknown { socket, drained: false }, sending }
+    }
+
+    /// Takes back what was read and not used: the next read gets it.
+    ///
+    /// # Errors
+    /// The runtime cannot watch it.
+    pub fn rewind(&mut self, unused: Bytes) -> io::Result<()> {
+        if unused.is_empty() {
+            return Ok(());
+        }
+        self.socket.known()?;
+        if let Socket::Known(stream) | Socket::Rewound(_, stream) =
+            mem::replace(&mut self.socket, Socket::Lost)
+        {
+            self.socket = Socket::Rewound(unused, stream);
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to read. May be wrong about it.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.known()?.poll_read_ready(cx)
     }
 
     /// What comes of a write without the runtime; `None` when that has to be asked.
@@ -82,18 +121,28 @@ impl Stream {
         &mut self,
         write: impl FnOnce(&mut net::TcpStream) -> io::Result<usize>,
     ) -> Option<io::Result<usize>> {
-        let Stream::Unknown { socket, .. } = self else { return None };
+        let Socket::Unknown { socket, .. } = &mut self.socket else { return None };
         match write(socket) {
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => None,
             written => Some(written),
         }
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = write(self.socket.known()?, cx);
+        self.sending.is_stuck(written.is_pending());
+        written
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Stream::Unknown { socket, drained: drained @ false } = this {
+        if let Socket::Unknown { socket, drained: drained @ false } = &mut this.socket {
             let mut first = [MaybeUninit::uninit(); FIRST_READ_BYTES];
             let room = buf.remaining().min(first.len());
             match recv(&*socket, &mut first[..room], RecvFlags::empty()) {
@@ -106,7 +155,16 @@ impl AsyncRead for Stream {
                 Err(cause) => return Poll::Ready(Err(cause.into())),
             }
         }
-        this.known()?.poll_read(cx, buf)
+        if let Socket::Rewound(unused, _) = &mut this.socket {
+            buf.put_slice(&unused.split_to(unused.len().min(buf.remaining())));
+            if unused.is_empty()
+                && let Socket::Rewound(_, stream) = mem::replace(&mut this.socket, Socket::Lost)
+            {
+                this.socket = Socket::Known(stream);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        this.socket.known()?.poll_read(cx, buf)
     }
 }
 
@@ -115,7 +173,7 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         match this.write_at_once(|socket| socket.write(buf)) {
             Some(written) => Poll::Ready(written),
-            None => this.known()?.poll_write(cx, buf),
+            None => this.write(cx, |stream, cx| stream.poll_write(cx, buf)),
         }
     }
 
@@ -131,7 +189,7 @@ impl AsyncWrite for Stream {
             let Some(room) = joined.get_mut(length..length + buf.len()) else {
                 return match self.write_at_once(|socket| socket.write_vectored(bufs)) {
                     Some(written) => Poll::Ready(written),
-                    None => self.known()?.poll_write_vectored(cx, bufs),
+                    None => self.write(cx, |stream, cx| stream.poll_write_vectored(cx, bufs)),
                 };
             };
             room.copy_from_slice(buf);

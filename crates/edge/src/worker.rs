@@ -37,12 +37,13 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(config: Arc<Config>, keys: Arc<ArcSwap<Keys>>, log: Log) -> Rc<Self> {
+        let head_timeout = Duration::from_millis(config.header_read_timeout_ms);
         Rc::new(Worker {
             config,
             keys,
             log,
             counters: Counters::new(),
-            connections: Rc::default(),
+            connections: Rc::new(Connections::new(head_timeout)),
             by_address: RefCell::default(),
         })
     }

@@ -256,6 +256,47 @@ fn a_connection_is_the_same_whether_it_ever_has_to_wait_or_not() {
     assert_eq!(recipients, (1..=3_000).chain([4_000, 4_001]).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_connection_that_rested_is_the_same() {
+    let edge = Edge::start(Config { header_read_timeout_ms: 2_000, ..local() });
+    let ask_for = |recipient| {
+        let token = edge.token(Kind::Click, recipient);
+        format!("GET /c/{token} HTTP/1.1\r\nhost: h\r\n\r\n")
+    };
+    // One that asks again; one in the middle of its next head; one that reads none of its many replies; one that stays.
+    let mut again = edge.connect();
+    again.write_all(ask_for(1).as_bytes()).unwrap();
+    let mut in_pieces = edge.connect();
+    let (one, next) = (ask_for(2), ask_for(3));
+    in_pieces.write_all(format!("{one}{}", &next[..20]).as_bytes()).unwrap();
+    let many: String = (1_000..4_000).map(ask_for).collect();
+    let mut all_at_once = edge.connect();
+    let mut writes = all_at_once.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        writes.write_all(many.as_bytes()).unwrap();
+        writes.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut stays = ask(&edge);
+    // Only time brings rest; should it not, the replies are the same.
+    std::thread::park_timeout(Duration::from_millis(700));
+    again.write_all(ask_for(4).as_bytes()).unwrap();
+    in_pieces.write_all(&next.as_bytes()[20..]).unwrap();
+    for stream in [&mut again, &mut in_pieces] {
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(stream).matches("HTTP/1.1 302 Found").count(), 2);
+    }
+    assert_eq!(read_all(&mut all_at_once).matches("HTTP/1.1 302 Found").count(), 3_000);
+    writer.join().unwrap();
+    assert_eq!(read_all(&mut stays), "", "ended when its time was over");
+
+    let mut resting = ask(&edge);
+    std::thread::park_timeout(Duration::from_millis(700));
+    let mut recipients: Vec<u64> = edge.stop().iter().map(|seen| seen.recipient).collect();
+    assert_eq!(read_all(&mut resting), "", "ended by the shutdown");
+    recipients.sort_unstable();
+    assert_eq!(recipients, (1..=4).chain(1_000..4_000).collect::<Vec<_>>());
+}
+
 /// A kept connection that was answered once.
 fn ask(edge: &Edge) -> TcpStream {
     let mut stream = edge.connect();
