@@ -2,8 +2,9 @@
 //! puts to rest those that idle, and one word reaches all of them when the worker stops.
 //!
 //! hyper's own timeout takes a timer for every request: it is made, put into the runtime's wheel and taken out again,
-//! which was a twelfth of all that a pixel cost. Here a request costs two stores, and a look at 10,000 connections a
-//! few microseconds each second.
+//! which was a twelfth of all that a pixel cost. Here a request costs two stores, and a look at 10,000 connections
+//! 0.2 ms. And hyper holds two buffers of 8 KiB for each connection, also while nothing is asked: those go at rest, and
+//! making them anew costs the next request a tenth.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
