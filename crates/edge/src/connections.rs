@@ -16,7 +16,7 @@ use std::time::Duration;
 const LOOKS_MIN: u32 = 8;
 /// The longest between two looks: who has asked nothing from one to the next rests.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
-/// Connections that one look puts to rest, at about a microsecond each.
+/// Connections that one look puts to rest: their tasks are woken all at once, and each takes some microseconds.
 const RESTS_PER_LOOK: usize = 2_000;
 
 /// All that are open.
@@ -187,7 +187,7 @@ impl Connection {
 
 impl Sending {
     /// The client does not take more for now, or does again.
-    pub fn is_stuck(&self, is_stuck: bool) {
+    pub fn set_stuck(&self, is_stuck: bool) {
         self.0.is_stuck.set(is_stuck);
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         let (idle, woken) = entered(&all);
         let ((answering, _), (stuck, _)) = (entered(&all), entered(&all));
         answering.answers();
-        stuck.sending().is_stuck(true);
+        stuck.sending().set_stuck(true);
         all.look();
         assert!(!idle.rests(), "it has not waited for a whole look");
         all.look();
@@ -275,7 +275,7 @@ mod tests {
         all.look();
         idle.waits();
         assert!(!idle.rests(), "it has asked meanwhile");
-        stuck.sending().is_stuck(false);
+        stuck.sending().set_stuck(false);
         assert!(!stuck.rests());
         all.look();
         assert!(stuck.rests());

@@ -54,6 +54,8 @@ fn accept(listener: &TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
 /// A connection's bytes. Its shutdown is its drop: closing says all that shutdown(2) would, one system call cheaper.
 pub struct Stream {
     socket: Socket,
+    /// It was read before, and is the first to be read again.
+    unused: Bytes,
     sending: Sending,
 }
 
@@ -67,8 +69,6 @@ enum Socket {
     },
     /// The runtime watches it.
     Known(TcpStream),
-    /// The same, and this was read from it before.
-    Rewound(Bytes, TcpStream),
     /// The runtime could not watch it.
     Lost,
 }
@@ -82,7 +82,7 @@ impl Socket {
             *self = Socket::Known(TcpStream::from_std(socket)?);
         }
         match self {
-            Socket::Known(stream) | Socket::Rewound(_, stream) => Ok(Pin::new(stream)),
+            Socket::Known(stream) => Ok(Pin::new(stream)),
             Socket::Unknown { .. } | Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -91,24 +91,12 @@ impl Socket {
 impl Stream {
     /// Of a socket that does not block.
     pub fn new(socket: net::TcpStream, sending: Sending) -> Stream {
-        Stream { socket: Socket::Unknown { socket, drained: false }, sending }
+        Stream { socket: Socket::Unknown { socket, drained: false }, unused: Bytes::new(), sending }
     }
 
-    /// Takes back what was read and not used: the next read gets it.
-    ///
-    /// # Errors
-    /// The runtime cannot watch it.
-    pub fn rewind(&mut self, unused: Bytes) -> io::Result<()> {
-        if unused.is_empty() {
-            return Ok(());
-        }
-        self.socket.known()?;
-        if let Socket::Known(stream) | Socket::Rewound(_, stream) =
-            mem::replace(&mut self.socket, Socket::Lost)
-        {
-            self.socket = Socket::Rewound(unused, stream);
-        }
-        Ok(())
+    /// Takes back what was read last and not used: the next read gets it.
+    pub fn rewind(&mut self, unused: Bytes) {
+        self.unused = unused;
     }
 
     /// Waits until there is something to read. May be wrong about it.
@@ -134,7 +122,7 @@ impl Stream {
         write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = write(self.socket.known()?, cx);
-        self.sending.is_stuck(written.is_pending());
+        self.sending.set_stuck(written.is_pending());
         written
     }
 }
@@ -142,6 +130,11 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.unused.is_empty() {
+            let length = this.unused.len().min(buf.remaining());
+            buf.put_slice(&this.unused.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         if let Socket::Unknown { socket, drained: drained @ false } = &mut this.socket {
             let mut first = [MaybeUninit::uninit(); FIRST_READ_BYTES];
             let room = buf.remaining().min(first.len());
@@ -154,15 +147,6 @@ impl AsyncRead for Stream {
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 Err(cause) => return Poll::Ready(Err(cause.into())),
             }
-        }
-        if let Socket::Rewound(unused, _) = &mut this.socket {
-            buf.put_slice(&unused.split_to(unused.len().min(buf.remaining())));
-            if unused.is_empty()
-                && let Socket::Rewound(_, stream) = mem::replace(&mut this.socket, Socket::Lost)
-            {
-                this.socket = Socket::Known(stream);
-            }
-            return Poll::Ready(Ok(()));
         }
         this.socket.known()?.poll_read(cx, buf)
     }

@@ -13,7 +13,7 @@ use crate::close;
 use crate::commit::Committer;
 use crate::config::{self, Config};
 use crate::error::{CommitError, KafkaError};
-use crate::poll;
+use crate::poll::whole_ms;
 use crate::rebalance::{Context, Wanted};
 
 /// The longest text that a commit carries, in bytes: Kafka's default `offset.metadata.max.bytes`.
@@ -172,7 +172,7 @@ impl Consumer {
                 slice = slice.min(WAIT_SLICE);
             }
             drop(state);
-            match poll::poll(self.inner(), slice) {
+            match self.inner().poll(whole_ms(slice)) {
                 // A rebalance ends the wait without a message.
                 None => {}
                 Some(Ok(message)) => {

@@ -12,7 +12,7 @@ use crate::close;
 use crate::config::{self, Config};
 use crate::consumer::{Message, owned};
 use crate::error::KafkaError;
-use crate::poll;
+use crate::poll::whole_ms;
 
 /// librdkafka hands out messages only to a client with a group's name. Nothing joins it and nothing is committed.
 const GROUP: &str = "mailbeacon-follow";
@@ -67,7 +67,7 @@ impl Follower {
         let deadline = Instant::now() + wait;
         loop {
             let slice = deadline.saturating_duration_since(Instant::now());
-            match poll::poll(self.inner.as_ref()?, slice) {
+            match self.inner.as_ref()?.poll(whole_ms(slice)) {
                 None if slice.is_zero() => return None,
                 None => {}
                 Some(Ok(message)) => return Some(Followed::Message(owned(&message))),
