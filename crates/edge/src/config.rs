@@ -30,6 +30,10 @@ pub struct Config {
     pub connections_per_address_max: u32,
     /// How long a request's head may take, and how long a connection may idle between requests.
     pub header_read_timeout_ms: u64,
+    /// In microseconds: the least time from one wake-up of a busy worker to the next, in which requests gather. It is
+    /// the most that a reply is later for it (the kernel adds some 50), and saves a quarter of a pixel's CPU time at
+    /// 20,000 requests a second. A worker with less than one request in this time does not wait. 0: none ever does.
+    pub gather_us: u64,
     /// How long sent bytes may stay unacknowledged before the connection is dropped (TCP_USER_TIMEOUT).
     pub write_timeout_ms: u64,
     /// How long a reply waits for its event to be in the journal, in the journal's `fsync` mode. Past it the reply
@@ -54,6 +58,7 @@ impl Default for Config {
             connections_max: 20_000,
             connections_per_address_max: 256,
             header_read_timeout_ms: 10_000,
+            gather_us: 250,
             write_timeout_ms: 10_000,
             commit_wait_ms: 1_000,
             drain_ms: 10_000,
@@ -74,6 +79,7 @@ impl Config {
         check("edge.connections_max", self.connections_max as u64, 1..=1_000_000)?;
         check("edge.connections_per_address_max", self.connections_per_address_max.into(), 1..=1_000_000)?;
         check("edge.header_read_timeout_ms", self.header_read_timeout_ms, 100..=600_000)?;
+        check("edge.gather_us", self.gather_us, 0..=10_000)?;
         check("edge.write_timeout_ms", self.write_timeout_ms, 100..=600_000)?;
         check("edge.commit_wait_ms", self.commit_wait_ms, 1..=60_000)?;
         check("edge.drain_ms", self.drain_ms, 0..=600_000)?;

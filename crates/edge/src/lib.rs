@@ -9,6 +9,7 @@ pub mod answer;
 mod config;
 mod connections;
 mod fill;
+mod gather;
 mod metrics;
 mod mode;
 pub mod reply;

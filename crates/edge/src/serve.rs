@@ -28,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Config;
 use crate::connections::Connection;
 use crate::fill::{Gauges, JournalGauge};
+use crate::gather;
 use crate::stream::{Listener, Stream};
 use crate::worker::{Place, Worker};
 
@@ -67,6 +68,7 @@ pub fn serve(
         let gauge = gauges.of(n, log.edge_id());
         let run = move || -> io::Result<()> {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
+            gather::moderate(&mut runtime, Duration::from_micros(config.gather_us));
             let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
             let worker = Worker::new(config, keys, log);
             runtime.block_on(run_worker(worker, listener, open, gauge, shutdown))
