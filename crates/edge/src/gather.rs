@@ -14,6 +14,8 @@ use tokio::runtime::Builder;
 
 /// How long requests are counted before it is said again whether a worker is busy.
 const WINDOW: Duration = Duration::from_millis(10);
+/// Busy is who has this many requests in the time to gather. With one a pause is as often as not only another wake-up.
+const BUSY: f64 = 2.0;
 
 thread_local! {
     /// Requests that this thread has answered, ever.
@@ -66,9 +68,8 @@ impl State {
     fn pause(&mut self, now: Instant, requests: u64, gather: Duration) -> Option<Duration> {
         let window = now.duration_since(self.window);
         if window >= WINDOW {
-            // Busy is who can expect one more request in the time: with less, a pause is only one more wake-up.
             let gathered = (requests - self.requests) as f64 * gather.as_secs_f64();
-            self.busy = gathered >= window.as_secs_f64();
+            self.busy = gathered >= BUSY * window.as_secs_f64();
             (self.window, self.requests) = (now, requests);
         }
         let pause = gather.saturating_sub(now.duration_since(self.woke));
@@ -116,10 +117,10 @@ mod tests {
 
     #[test]
     fn a_worker_with_little_or_too_much_to_do_never_waits() {
-        let (turns, paused, _) = pauses(Duration::from_micros(400), Duration::from_micros(10));
-        assert!(turns > 200 && paused == 0, "{paused} of {turns}");
-        let (turns, paused, _) = pauses(Duration::from_micros(300), Duration::from_micros(299));
-        assert!(turns > 200 && paused == 0, "{paused} of {turns}");
+        let (turns, paused, _) = pauses(Duration::from_micros(130), Duration::from_micros(10));
+        assert!(turns > 700 && paused == 0, "{paused} of {turns}");
+        let (turns, paused, _) = pauses(Duration::from_micros(130), Duration::from_micros(129));
+        assert!(turns > 700 && paused == 0, "{paused} of {turns}");
         // More in one turn than the time to gather: what comes meanwhile is enough.
         let (turns, paused, _) = pauses(Duration::from_micros(20), Duration::from_micros(20));
         assert!(turns > 0 && paused <= 3, "{paused} of {turns}");
