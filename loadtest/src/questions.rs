@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use link::Keys;
 
-use self::events::{PER_MESSAGE, fill};
+use self::events::{PER_MESSAGE, Progress, fill};
 pub use self::report::Report;
 use self::report::{Cost, Sizes};
 use crate::exchange;
@@ -27,7 +27,8 @@ pub const EXAMPLES: &str = "\
   loadtest questions --events 200000000 --dir questions --keep --json report.json
   loadtest questions --dir questions --keep     # asks again what is there
 
-50 million events take about 3 GB and some minutes, once; a folder that is kept is asked again without filling.";
+50 million events take about 3 GB and some minutes, once; a folder that is kept is asked again without filling, and one
+whose filling was cut off is filled on.";
 
 /// How many, and where.
 #[derive(Debug, Clone, Args)]
@@ -46,21 +47,28 @@ pub struct QuestionsOptions {
     pub json: Option<PathBuf>,
 }
 
-/// Says that a folder was filled, and with how much.
-const FILLED: &str = "filled";
-
 /// Fills, asks and measures.
 ///
 /// # Errors
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &QuestionsOptions) -> anyhow::Result<Report> {
     let program = options.scratch.program()?;
-    let kept = options.scratch.dir.as_deref().filter(|dir| dir.join(FILLED).exists());
-    let dir = match kept {
-        Some(dir) => dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?,
-        None => options.scratch.folder("questions", "questions")?,
+    let kept = match &options.scratch.dir {
+        Some(dir) => Progress::of(dir)?.map(|progress| (dir, progress)),
+        None => None,
     };
-    let asked = ask(options, &program, &dir, kept.is_some());
+    let (dir, progress) = match kept {
+        Some((dir, progress)) => {
+            (dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?, progress)
+        }
+        None => {
+            let dir = options.scratch.folder("questions", "questions")?;
+            let progress = Progress { made: 0, wanted: options.events / PER_MESSAGE + 1 };
+            progress.note(&dir)?;
+            (dir, progress)
+        }
+    };
+    let asked = ask(options, &program, &dir, progress);
     options.scratch.leave(&dir, asked.is_ok())?;
     asked
 }
@@ -72,17 +80,14 @@ fn name(number: usize) -> String {
     format!("reader-{number}")
 }
 
-fn ask(options: &QuestionsOptions, program: &Path, dir: &Path, is_filled: bool) -> anyhow::Result<Report> {
+fn ask(options: &QuestionsOptions, program: &Path, dir: &Path, progress: Progress) -> anyhow::Result<Report> {
     eprintln!("starting mailbeacon up in {}", dir.display());
     let instance = Instance::start(program, dir)?;
     let text = fs::read_to_string(&instance.keys)
         .with_context(|| format!("failed to read {}", instance.keys.display()))?;
     let keys = Keys::from_toml(&text)?;
-    if !is_filled {
-        let named: Vec<u64> = (0..NAMED).map(|number| keys.recipient(1, &name(number))).collect();
-        fill(&instance, options.events / PER_MESSAGE + 1, &named)?;
-        fs::write(dir.join(FILLED), "").context("failed to note that the folder is filled")?;
-    }
+    let named: Vec<u64> = (0..NAMED).map(|number| keys.recipient(1, &name(number))).collect();
+    fill(&instance, dir, progress, &named)?;
     let count = instance.query("SELECT count(), max(message) FROM mailbeacon.events")?;
     let (events, messages) = count.trim().split_once('\t').context("expected two numbers")?;
     let message = messages.parse::<u64>().context("expected a number")? / 2;

@@ -1,6 +1,8 @@
 //! The events that are asked about.
 
-use std::io::IsTerminal;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,27 +17,74 @@ const MAILS_PER_RECIPIENT: u64 = 60;
 const AT_ONCE: u64 = 56;
 /// For one insert.
 const INSERT_WAIT: Duration = Duration::from_secs(300);
-/// For the merges to end.
-const MERGE_WAIT: Duration = Duration::from_secs(1_200);
+/// For the merges to end: the last ones of a billion events write half of them anew.
+const MERGE_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Makes so many messages, of which the first recipients have these keys.
+/// How far a folder is filled, kept in a file in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages whose events are there.
+    pub made: u64,
+    /// Messages that were asked for.
+    pub wanted: u64,
+}
+
+impl Progress {
+    const FILE: &str = "filled";
+
+    /// What is noted in a folder; `None` in one that was never filled.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is none of ours.
+    pub fn of(dir: &Path) -> anyhow::Result<Option<Progress>> {
+        let file = dir.join(Self::FILE);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("failed to read {}", file.display()))?,
+        };
+        let numbers = text.trim().split_once(" of ");
+        let progress = numbers.and_then(|(made, wanted)| {
+            Some(Progress { made: made.parse().ok()?, wanted: wanted.parse().ok()? })
+        });
+        let progress = progress.with_context(|| {
+            format!("expected two numbers like `56 of 1334` in {}, found {text:?}", file.display())
+        })?;
+        Ok(Some(progress))
+    }
+
+    /// Notes it, after which a run that is cut off leaves off here.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(self, dir: &Path) -> anyhow::Result<()> {
+        let file = dir.join(Self::FILE);
+        let new = file.with_extension("new");
+        fs::write(&new, format!("{} of {}\n", self.made, self.wanted))
+            .and_then(|()| fs::rename(&new, &file))
+            .with_context(|| format!("failed to write {}", file.display()))
+    }
+}
+
+/// Makes the messages that are missing, of which the first recipients have these keys.
 ///
 /// # Errors
-/// When ClickHouse refuses or does not answer in time.
-pub fn fill(instance: &Instance, messages: u64, named: &[u64]) -> anyhow::Result<()> {
-    let recipients = (messages * 20_000 / MAILS_PER_RECIPIENT).max(20_000);
+/// When ClickHouse refuses or does not answer in time. What is made by then is noted.
+pub fn fill(instance: &Instance, dir: &Path, progress: Progress, named: &[u64]) -> anyhow::Result<()> {
+    let Progress { made, wanted } = progress;
+    let recipients = (wanted * 20_000 / MAILS_PER_RECIPIENT).max(20_000);
     let end = if std::io::stderr().is_terminal() { '\r' } else { '\n' };
-    for from in (0..messages).step_by(AT_ONCE as usize) {
-        let some = AT_ONCE.min(messages - from);
+    for from in (made..wanted).step_by(AT_ONCE as usize) {
+        let some = AT_ONCE.min(wanted - from);
         let sql = include_str!("events.sql")
             .replace("{events}", &(some * PER_MESSAGE).to_string())
             .replace("{from}", &(from * PER_MESSAGE).to_string())
             .replace("{per_message}", &PER_MESSAGE.to_string())
-            .replace("{messages}", &messages.to_string())
+            .replace("{messages}", &wanted.to_string())
             .replace("{recipients}", &recipients.to_string())
             .replace("{named}", &format!("{named:?}"));
         instance.query_within(&sql, INSERT_WAIT).context("failed to make events")?;
-        eprint!("{} of {} events made{end}", (from + some) * PER_MESSAGE, messages * PER_MESSAGE);
+        Progress { made: from + some, wanted }.note(dir)?;
+        eprint!("{} of {} events made{end}", (from + some) * PER_MESSAGE, wanted * PER_MESSAGE);
     }
     eprintln!();
     settle(instance)
@@ -54,4 +103,21 @@ fn settle(instance: &Instance) -> anyhow::Result<()> {
         std::thread::park_timeout(Duration::from_secs(1));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_found_again_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Progress::of(dir.path()).unwrap(), None);
+        let progress = Progress { made: 56, wanted: 1_334 };
+        progress.note(dir.path()).unwrap();
+        assert_eq!(Progress::of(dir.path()).unwrap(), Some(progress));
+        fs::write(dir.path().join(Progress::FILE), "").unwrap();
+        let refusal = format!("{:#}", Progress::of(dir.path()).unwrap_err());
+        assert!(refusal.contains("filled, found \"\""), "{refusal}");
+    }
 }

@@ -65,4 +65,7 @@ SELECT
     m % 12, intDiv(n, 100), 1 + m % 2, n
 FROM numbers_mt({events})
 SETTINGS max_insert_block_size = 1048576, max_block_size = 1048576, min_insert_block_size_rows = 1048576,
-    min_insert_block_size_bytes = 1073741824, max_insert_threads = 1, async_insert = 0
+    min_insert_block_size_bytes = 1073741824, max_insert_threads = 1, async_insert = 0,
+    -- Whoever makes them again after being cut off in the middle makes no row twice.
+    insert_deduplicate = 1, insert_deduplication_token = 'events-{from}',
+    deduplicate_blocks_in_dependent_materialized_views = 1
