@@ -63,7 +63,8 @@ impl Begun {
     pub fn turn(self, bench: &Bench, units: u64, cpu_seconds: Spent) -> anyhow::Result<Turn> {
         let (now, own) = (spent::machine()?, sum(&bench.own()?) - self.own);
         let seconds = self.at.elapsed().as_secs_f64();
-        let foreign = now.busy - self.machine.busy - own - sum(&cpu_seconds);
+        let (idle, stolen) = (now.idle - self.machine.idle, now.stolen - self.machine.stolen);
+        let foreign = now.cores as f64 * seconds - idle - stolen - own - sum(&cpu_seconds);
         Ok(Turn {
             units,
             cpu_seconds,
@@ -72,7 +73,7 @@ impl Begun {
             unsent_ratio: 0.0,
             // Ticks are told to processes and to the machine by different clocks.
             foreign_cores: (foreign / seconds).max(0.0),
-            stolen_cores: (now.stolen - self.machine.stolen) / seconds,
+            stolen_cores: stolen / seconds,
             figures: BTreeMap::new(),
         })
     }

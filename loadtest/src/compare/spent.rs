@@ -35,12 +35,15 @@ pub fn sum(spent: &Spent) -> f64 {
     spent.values().sum()
 }
 
-/// What the whole machine has spent, in seconds, and what of it other machines on its hardware took.
-#[derive(Debug, Clone, Copy)]
+/// What the cores of the machine have not spent, in seconds over all of them. What they have is not read: the kernel only
+/// samples it, and requests that come by the clock fall into step with the samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
-    /// Not idle.
-    pub busy: f64,
-    /// Wanted and not got.
+    /// How many there are.
+    pub cores: usize,
+    /// Without work, or with none but what waits for a disk.
+    pub idle: f64,
+    /// Wanted, and taken by other machines on the same hardware.
     pub stolen: f64,
 }
 
@@ -51,12 +54,16 @@ pub fn machine() -> anyhow::Result<Machine> {
 }
 
 fn parse_machine(stat: &str) -> Option<Machine> {
-    // user nice system idle iowait irq softirq steal, see proc_stat(5).
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    // user nice system idle iowait irq softirq steal, see proc_stat(5); then the same for each core.
+    let mut lines = stat.lines();
+    let line = lines.next()?.strip_prefix("cpu ")?;
     let ticks: Vec<f64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else { return None };
-    let busy = (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
-    Some(Machine { busy, stolen: steal / TICKS_PER_SECOND })
+    let [_, _, _, idle, iowait, _, _, steal, ..] = ticks[..] else { return None };
+    Some(Machine {
+        cores: lines.take_while(|line| line.starts_with("cpu")).count(),
+        idle: (idle + iowait) / TICKS_PER_SECOND,
+        stolen: steal / TICKS_PER_SECOND,
+    })
 }
 
 #[derive(Debug, PartialEq)]
@@ -98,8 +105,8 @@ mod tests {
         let stat = "42 (my (odd) name) S 7 42 42 0 -1 4194304 2187 0 1 0 250 50 0 0 20 0 9 0 1234 999 88";
         let expected = Process { parent: 7, name: "my (odd) name".to_owned(), ticks: 300.0 };
         assert_eq!(parse(stat), Some(expected));
-        let machine = parse_machine("cpu  100 20 300 9999 5 6 74 50 0 0\ncpu0 1").unwrap();
-        assert_eq!((machine.busy, machine.stolen), (5.0, 0.5));
+        let machine = parse_machine("cpu  100 20 300 400 5 6 74 50 0 0\ncpu0 1\ncpu1 1\nintr 7").unwrap();
+        assert_eq!(machine, Machine { cores: 2, idle: 4.05, stolen: 0.5 });
     }
 
     #[test]

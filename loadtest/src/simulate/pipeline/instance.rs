@@ -164,6 +164,20 @@ impl Instance {
         Ok(self.runtime.block_on(self.clickhouse.ask(sql, bound))?.text)
     }
 
+    /// Runs one or two queries at once.
+    ///
+    /// # Errors
+    /// When one is refused or not answered in time; the other is left to itself then.
+    pub fn together(&self, one: &str, other: Option<&str>, bound: Duration) -> anyhow::Result<()> {
+        let one = self.clickhouse.ask(one, bound);
+        self.runtime.block_on(async {
+            match other {
+                Some(other) => tokio::try_join!(one, self.clickhouse.ask(other, bound)).map(drop),
+                None => one.await.map(drop),
+            }
+        })
+    }
+
     /// What the server says a query took, as JSON.
     ///
     /// # Errors
