@@ -53,15 +53,13 @@ pub struct QuestionsOptions {
 /// When the run could not be made; what is there by then is kept.
 pub fn run(options: &QuestionsOptions) -> anyhow::Result<Report> {
     let program = options.scratch.program()?;
-    let kept = match &options.scratch.dir {
-        Some(dir) => Progress::of(dir)?.map(|progress| (dir, progress)),
-        None => None,
-    };
-    let (dir, progress) = match kept {
-        Some((dir, progress)) => {
+    let named = options.scratch.dir.as_deref();
+    let kept = named.map(Progress::of).transpose()?.flatten();
+    let (dir, progress) = match (named, kept) {
+        (Some(dir), Some(progress)) => {
             (dir.canonicalize().with_context(|| format!("failed to find {}", dir.display()))?, progress)
         }
-        None => {
+        _ => {
             let dir = options.scratch.folder("questions", "questions")?;
             let progress = Progress { made: 0, wanted: options.events / PER_MESSAGE + 1 };
             progress.note(&dir)?;

@@ -61,8 +61,8 @@ impl Begun {
 
     /// It has ended, with this spent by the side.
     pub fn turn(self, bench: &Bench, units: u64, cpu_seconds: Spent) -> anyhow::Result<Turn> {
-        let (now, own) = (spent::machine()?, sum(&bench.own()?) - self.own);
-        let seconds = self.at.elapsed().as_secs_f64();
+        let (now, seconds) = (spent::machine()?, self.at.elapsed().as_secs_f64());
+        let own = sum(&bench.own()?) - self.own;
         let (idle, stolen) = (now.idle - self.machine.idle, now.stolen - self.machine.stolen);
         let foreign = now.cores as f64 * seconds - idle - stolen - own - sum(&cpu_seconds);
         Ok(Turn {

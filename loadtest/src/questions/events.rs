@@ -85,13 +85,12 @@ pub fn fill(instance: &Instance, dir: &Path, progress: Progress, named: &[u64]) 
     let end = if std::io::stderr().is_terminal() { '\r' } else { '\n' };
     // Parts that wait until all are there are merged once, and not again with each of the next.
     instance.query("SYSTEM STOP MERGES")?;
-    let mut inserts = (made..wanted).step_by(AT_ONCE as usize).peekable();
-    while let Some(from) = inserts.next() {
-        // An insert is the work of one core, so two go at once.
-        instance
-            .together(&sql(from), inserts.next().map(sql).as_deref(), INSERT_WAIT)
-            .context("failed to make events")?;
-        let made = inserts.peek().copied().unwrap_or(wanted);
+    // An insert is the work of one core, so two go at once.
+    for from in (made..wanted).step_by(2 * AT_ONCE as usize) {
+        let second = from + AT_ONCE;
+        let other = (second < wanted).then(|| sql(second));
+        instance.together(&sql(from), other.as_deref(), INSERT_WAIT).context("failed to make events")?;
+        let made = wanted.min(second + AT_ONCE);
         Progress { made, wanted }.note(dir)?;
         eprint!("{} of {} events made{end}", made * PER_MESSAGE, wanted * PER_MESSAGE);
     }

@@ -63,7 +63,7 @@ SELECT
     if(judged = 'human', 'en', ''), if(is_request, 'mail.example', ''), if(is_request, 11, 0),
     if(is_request, 0, sipHash64(person % 5000, 9)), if(is_request, '', home.2), if(is_request, '', home.1), 'synthetic',
     m % 12, intDiv(n, 100), 1 + m % 2, n
-FROM numbers_mt({events})
+FROM numbers({events})
 SETTINGS max_insert_block_size = 4194304, max_block_size = 131072, min_insert_block_size_rows = 4194304,
     min_insert_block_size_bytes = 0, max_threads = 1, max_insert_threads = 1, async_insert = 0,
     -- Whoever makes them again after being cut off in the middle makes no row twice.

@@ -156,15 +156,7 @@ impl Instance {
         self.runtime.block_on(self.clickhouse.query(sql))
     }
 
-    /// The same in its database, for what takes longer.
-    ///
-    /// # Errors
-    /// When it does not answer in time, or refuses.
-    pub fn query_within(&self, sql: &str, bound: Duration) -> anyhow::Result<String> {
-        Ok(self.runtime.block_on(self.clickhouse.ask(sql, bound))?.text)
-    }
-
-    /// Runs one or two queries at once.
+    /// Runs one or two at once in its database, for what takes longer.
     ///
     /// # Errors
     /// When one is refused or not answered in time; the other is left to itself then.
@@ -181,7 +173,7 @@ impl Instance {
     /// What the server says a query took, as JSON.
     ///
     /// # Errors
-    /// As [`Instance::query_within`].
+    /// When it does not answer in time, or refuses.
     pub fn summary_within(&self, sql: &str, bound: Duration) -> anyhow::Result<String> {
         let answer = self.runtime.block_on(self.clickhouse.ask(sql, bound))?;
         answer.summary.context("ClickHouse sent no summary of the query")
