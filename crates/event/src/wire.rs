@@ -62,11 +62,17 @@ macro_rules! event {
                 let mut event = Event::default();
                 let mut rest = bytes;
                 while !rest.is_empty() {
-                    let (tag, wire) = split_key(varint(&mut rest, 0)?)?;
-                    match tag {
-                        $( $tag => event.$name = form!(decode $form, $tag, wire, rest, bytes $(, $ty)?), )*
-                        _ => skip_field(wire, tag, &mut rest, DecodeContext::default())
-                            .map_err(|_| DecodeError::Field { tag })?,
+                    // Number and form in one comparison.
+                    let found: u32 = varint(&mut rest, 0)?;
+                    match found {
+                        $( _ if found == const { key($tag, form!(wire $form)) } => {
+                            event.$name = form!(decode $form, $tag, rest, bytes $(, $ty)?);
+                        } )*
+                        _ => match split_key(found)? {
+                            (tag, _) if [$( $tag ),*].contains(&tag) => return Err(DecodeError::Field { tag }),
+                            (tag, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default())
+                                .map_err(|_| DecodeError::Field { tag })?,
+                        },
                     }
                 }
                 Ok(event)
@@ -86,9 +92,14 @@ macro_rules! form {
     (type $lt:lifetime bytes) => { &$lt [u8] };
     (type $lt:lifetime choice<$ty:ty>) => { $ty };
 
+    (wire fixed64) => { WireType::SixtyFourBit };
+    (wire string) => { WireType::LengthDelimited };
+    (wire bytes) => { WireType::LengthDelimited };
+    (wire $varint:ident) => { WireType::Varint };
+
     (encode fixed64, $tag:literal, $value:expr, $out:ident) => {
         if $value != 0 {
-            put_varint(const { key($tag, WireType::SixtyFourBit) }, $out);
+            put_varint(const { key($tag, form!(wire fixed64)) as u64 }, $out);
             $out.extend_from_slice(&$value.to_le_bytes());
         }
     };
@@ -97,14 +108,14 @@ macro_rules! form {
     };
     (encode bytes, $tag:literal, $value:expr, $out:ident) => {
         if !$value.is_empty() {
-            put_varint(const { key($tag, WireType::LengthDelimited) }, $out);
+            put_varint(const { key($tag, form!(wire bytes)) as u64 }, $out);
             put_varint($value.len() as u64, $out);
             $out.extend_from_slice($value);
         }
     };
     (encode $varint:ident, $tag:literal, $value:expr, $out:ident) => {
         if $value as u64 != 0 {
-            put_varint(const { key($tag, WireType::Varint) }, $out);
+            put_varint(const { key($tag, form!(wire $varint)) as u64 }, $out);
             put_varint($value as u64, $out);
         }
     };
@@ -120,37 +131,26 @@ macro_rules! form {
         if $value as u64 != 0 { key_len($tag) + encoded_len_varint($value as u64) } else { 0 }
     };
 
-    (decode fixed64, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {{
-        expect($wire, WireType::SixtyFourBit, $tag)?;
-        let bytes = take(&mut $rest, 8, $all)?;
-        u64::from_le_bytes(bytes.try_into().expect("eight bytes were taken"))
-    }};
-    (decode string, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {
-        std::str::from_utf8(form!(decode bytes, $tag, $wire, $rest, $all))
+    (decode fixed64, $tag:literal, $rest:ident, $all:ident) => {
+        u64::from_le_bytes(take(&mut $rest, 8, $all)?.try_into().expect("eight bytes were taken"))
+    };
+    (decode string, $tag:literal, $rest:ident, $all:ident) => {
+        std::str::from_utf8(form!(decode bytes, $tag, $rest, $all))
             .map_err(|_| DecodeError::Utf8 { tag: $tag })?
     };
-    (decode bytes, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {{
-        expect($wire, WireType::LengthDelimited, $tag)?;
+    (decode bytes, $tag:literal, $rest:ident, $all:ident) => {{
         let len = varint(&mut $rest, $tag)?;
         take(&mut $rest, len, $all)?
     }};
-    (decode choice, $tag:literal, $wire:ident, $rest:ident, $all:ident, $ty:ty) => {{
-        expect($wire, WireType::Varint, $tag)?;
-        // An unknown value is a newer writer's: it is read as unspecified, as proto3 readers without open enums do.
+    // An unknown value is a newer writer's: it is read as unspecified, as proto3 readers without open enums do.
+    (decode choice, $tag:literal, $rest:ident, $all:ident, $ty:ty) => {
         <$ty>::try_from(varint::<i32>(&mut $rest, $tag)?).unwrap_or_default()
-    }};
-    (decode bool, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {{
-        expect($wire, WireType::Varint, $tag)?;
-        varint::<u64>(&mut $rest, $tag)? != 0
-    }};
-    (decode uint32, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {{
-        expect($wire, WireType::Varint, $tag)?;
-        varint::<u32>(&mut $rest, $tag)?
-    }};
-    (decode $varint:ident, $tag:literal, $wire:ident, $rest:ident, $all:ident) => {{
-        expect($wire, WireType::Varint, $tag)?;
+    };
+    (decode bool, $tag:literal, $rest:ident, $all:ident) => { varint::<u64>(&mut $rest, $tag)? != 0 };
+    (decode uint32, $tag:literal, $rest:ident, $all:ident) => { varint::<u32>(&mut $rest, $tag)? };
+    (decode $varint:ident, $tag:literal, $rest:ident, $all:ident) => {
         varint::<u64>(&mut $rest, $tag)? as form!(type 'static $varint)
-    }};
+    };
 }
 
 event! {
@@ -194,12 +194,11 @@ event! {
 }
 
 /// The key of a field, as it stands before its value.
-const fn key(tag: u32, wire: WireType) -> u64 {
-    (tag << 3 | wire as u32) as u64
+const fn key(tag: u32, wire: WireType) -> u32 {
+    tag << 3 | wire as u32
 }
 
 /// Number and form of a field.
-#[inline(always)]
 fn split_key(key: u32) -> Result<(u32, WireType), DecodeError> {
     let wire = WireType::try_from(u64::from(key & 7)).map_err(|_| DecodeError::Field { tag: 0 })?;
     match key >> 3 {
@@ -261,11 +260,6 @@ impl<'a> Iterator for Batch<'a> {
         }
         Some(event)
     }
-}
-
-#[inline(always)]
-fn expect(found: WireType, wanted: WireType, tag: u32) -> Result<(), DecodeError> {
-    if found == wanted { Ok(()) } else { Err(DecodeError::Field { tag }) }
 }
 
 /// In place for one byte or two, which nearly all are.

@@ -1,7 +1,7 @@
 //! The wire contract, held from three sides: golden bytes, the generated types, and hostile input.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use event::{Batch, Event, Kind, Method, Mode, Position, Region, proto};
+use event::{Batch, DecodeError, Event, Kind, Method, Mode, Position, Region, proto};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -82,6 +82,24 @@ fn fields_of_a_newer_writer_are_skipped() {
     let mut bytes = encoded(&full());
     prost::encoding::string::encode(900, &"new".to_owned(), &mut bytes);
     assert_eq!(Event::decode(&bytes), Ok(full()));
+}
+
+#[test]
+fn a_field_in_another_form_is_refused() {
+    use prost::encoding::{WireType, encode_key};
+    for (tag, wire) in [
+        (1, WireType::Varint),
+        (3, WireType::SixtyFourBit),
+        (9, WireType::Varint),
+        (34, WireType::LengthDelimited),
+    ] {
+        let mut bytes = Vec::new();
+        encode_key(tag, wire, &mut bytes);
+        bytes.extend([8; 9]);
+        assert_eq!(Event::decode(&bytes), Err(DecodeError::Field { tag }));
+    }
+    assert_eq!(Event::decode(&[0; 9]), Err(DecodeError::Field { tag: 0 }), "no field is number 0");
+    assert_eq!(Event::decode(&[7; 9]), Err(DecodeError::Field { tag: 0 }), "no form is number 7");
 }
 
 #[test]
