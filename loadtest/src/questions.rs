@@ -98,7 +98,10 @@ fn ask(options: &QuestionsOptions, program: &Path, dir: &Path, progress: Progres
         costs.push((title.to_owned(), Cost::median(rounds?)));
     }
     eprintln!("learning send times");
-    let refreshed = instance.command(&["send-time", "--refresh"], 1)?;
+    // The answers to the questions are worth hours by now: they are told in any case.
+    let refreshed = instance
+        .command(&["send-time", "--refresh"], 1)
+        .unwrap_or_else(|error| format!("no send times: {error:#}"));
     let answers_ms = single(&instance, options.rounds)?;
     let report = Report {
         events: events.parse().context("expected a number")?,

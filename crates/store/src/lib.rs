@@ -23,7 +23,7 @@ pub use block::{Block, Correction, Row, TIMES_MS, month};
 pub use config::{Cluster, Config, ConfigError, Secret};
 pub use corrections::{JudgedVisit, NewVerdict, StoredPart};
 pub use error::{Cause, InsertError, StoreError};
-pub use history::{Engagement, HISTORY_MAX, Histories};
+pub use history::{Engagement, HISTORY_MAX, Histories, histories_sql};
 pub use known::KnownId;
 pub use past::PastVisit;
 pub use query::{QUERY_BYTES_MAX, Range};

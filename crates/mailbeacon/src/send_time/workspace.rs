@@ -13,8 +13,8 @@ use super::person::Person;
 use super::show::Why;
 use super::standing::{why_barred, why_not};
 
-/// Recipients of one workspace, at most: each takes some hundred bytes.
-const RECIPIENTS_MAX: usize = 5_000_000;
+/// Recipients of one workspace, at most: each takes some 600 bytes, so that is 6 GB.
+const RECIPIENTS_MAX: usize = 10_000_000;
 /// Progress is told after so many recipients.
 const TOLD_EVERY: usize = 10_000;
 

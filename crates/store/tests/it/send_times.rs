@@ -92,6 +92,14 @@ async fn histories_come_recipient_by_recipient_with_every_sign() {
     }
 }
 
+#[tokio::test]
+async fn histories_are_read_in_the_order_that_they_stand_in() {
+    let store = engine::migrated("histories_plan").await;
+    store.insert(0, "some", &block([row(1, 1), row(2, 2)])).await.unwrap();
+    let plan = value(&store, &format!("EXPLAIN PIPELINE {}", store::histories_sql(1))).await;
+    assert!(plan.contains("algorithm: InOrder") && !plan.contains("MergeSorting"), "{plan}");
+}
+
 fn habit(level: &str, time_zone: &str, domain: u64, first: f64) -> SharedHabits {
     let sums = [0.0, 1e-7, std::f64::consts::PI, first].map(|value| vec![value; 48]);
     let numbers = BTreeMap::from([("strength".to_owned(), vec![first, 0.1])]);
