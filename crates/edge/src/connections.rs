@@ -11,8 +11,6 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::gather;
-
 /// Looks in the time that a head may take, at the least: a connection is ended at most one look too late, never too
 /// early.
 const LOOKS_MIN: u32 = 8;
@@ -44,7 +42,6 @@ struct Slot {
     at: Cell<usize>,
     /// The look before it began to wait for a request's head; `None` while one is being answered.
     waits_since: Cell<Option<u32>>,
-    has_asked: Cell<bool>,
     /// Its client does not take what it is sent.
     is_stuck: Cell<bool>,
     rest: Cell<Rest>,
@@ -88,13 +85,11 @@ impl Connections {
         let slot = Rc::new(Slot {
             at: Cell::new(open.len()),
             waits_since: Cell::new(Some(self.looks.get())),
-            has_asked: Cell::new(false),
             is_stuck: Cell::new(false),
             rest: Cell::new(Rest::None),
             waker: RefCell::default(),
         });
         open.push(slot.clone());
-        gather::wakes();
         Connection { all: self.clone(), slot }
     }
 
@@ -150,7 +145,6 @@ impl Connection {
     /// A request's head is there.
     pub fn answers(&self) {
         self.slot.waits_since.set(None);
-        gather::asks(self.slot.has_asked.replace(true));
     }
 
     /// The reply is known: the next head is waited for.
@@ -178,17 +172,12 @@ impl Connection {
         }
         let rests = self.all.can_rest(&self.slot);
         self.slot.rest.set(if rests { Rest::Taken } else { Rest::None });
-        if rests {
-            gather::sleeps();
-        }
         rests
     }
 
     /// It does not rest any more.
     pub fn goes_on(&self) {
-        if self.slot.rest.replace(Rest::None) == Rest::Taken {
-            gather::wakes();
-        }
+        self.slot.rest.set(Rest::None);
     }
 
     /// For whoever writes to its client.
@@ -206,9 +195,6 @@ impl Sending {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.slot.rest.get() != Rest::Taken {
-            gather::sleeps();
-        }
         let mut open = self.all.open.borrow_mut();
         let at = self.slot.at.get();
         open.swap_remove(at);

@@ -21,6 +21,7 @@ use crate::address::{self, Octets};
 use crate::answer::{Answer, Head, Headers, Outcome, answer};
 use crate::config::Config;
 use crate::connections::{Connection, Connections};
+use crate::gather::count_request;
 use crate::metrics::{Counters, dropped};
 use crate::reply;
 
@@ -59,6 +60,7 @@ impl Worker {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
         connection.answers();
+        count_request();
         let (answer, appended) = self.decide(peer, &request);
         async move {
             if let Some((kind, position)) = appended {
