@@ -32,8 +32,8 @@ pub struct Config {
     pub header_read_timeout_ms: u64,
     /// In microseconds: the least time from one wake-up of a busy worker to the next, in which requests gather. It is
     /// the most that a reply is later for it (the kernel adds some 50), and saves a third of a pixel's CPU time at
-    /// 5,000 to 20,000 requests a second. A worker with less than two requests in this time never waits, nor one all
-    /// of whose clients wait for it, and with 0 none does.
+    /// 5,000 to 20,000 requests a second. A worker with less than two requests in this time never waits, and with 0
+    /// none does.
     pub gather_us: u64,
     /// How long sent bytes may stay unacknowledged before the connection is dropped (TCP_USER_TIMEOUT).
     pub write_timeout_ms: u64,

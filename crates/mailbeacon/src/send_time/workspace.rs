@@ -13,7 +13,7 @@ use super::person::Person;
 use super::show::Why;
 use super::standing::{why_barred, why_not};
 
-/// Recipients of one workspace, at most: each takes some 600 bytes, so that is 6 GB.
+/// Recipients of one workspace, at most: each takes some 850 bytes, so that is 8.5 GB.
 const RECIPIENTS_MAX: usize = 10_000_000;
 /// Progress is told after so many recipients.
 const TOLD_EVERY: usize = 10_000;
