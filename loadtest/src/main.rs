@@ -36,9 +36,10 @@ fn main() -> ExitCode {
         Command::Campaign(options) => runtime.block_on(sent(&options)),
         Command::EnrichCost(options) => enrich_cost(&options),
         Command::Instructions(options) => instructions::run(&options),
-        Command::Questions(options) => questions::run(&options)
-            .and_then(|report| publish(&options.json, &report))
-            .map(|()| ExitCode::SUCCESS),
+        Command::Questions(options) => questions::run(&options).and_then(|report| {
+            publish(&options.json, &report)?;
+            Ok(if report.refreshed.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }),
         Command::Simulate(options) => simulated(&options),
     });
     ended.unwrap_or_else(|error| {

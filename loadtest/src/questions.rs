@@ -67,7 +67,7 @@ pub fn run(options: &QuestionsOptions) -> anyhow::Result<Report> {
         }
     };
     let asked = ask(options, &program, &dir, progress);
-    options.scratch.leave(&dir, asked.is_ok())?;
+    options.scratch.leave(&dir, asked.as_ref().is_ok_and(|report| report.refreshed.is_some()))?;
     asked
 }
 
@@ -101,12 +101,14 @@ fn ask(options: &QuestionsOptions, program: &Path, dir: &Path, progress: Progres
     // The answers to the questions are worth hours by now: they are told in any case.
     let refreshed = instance
         .command(&["send-time", "--refresh"], 1)
-        .unwrap_or_else(|error| format!("no send times: {error:#}"));
+        .inspect_err(|error| eprintln!("error: {error:#}"))
+        .ok()
+        .map(|said| said.trim().to_owned());
     let answers_ms = single(&instance, options.rounds)?;
     let report = Report {
         events: events.parse().context("expected a number")?,
         questions: costs,
-        refreshed: refreshed.trim().to_owned(),
+        refreshed,
         one_recipient_ms: answers_ms,
         sizes: Sizes::of(&instance)?,
     };

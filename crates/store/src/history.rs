@@ -50,7 +50,7 @@ const COLUMNS: &str = "recipient, message, toUnixTimestamp64Milli(received_at), 
 ///
 /// The table stands in the order that is asked for, so nothing has to be sorted, as long as the join with the corrections
 /// keeps that order: it does only if it may not go to disk. Sorted, a billion events were 21 GB of temporary files, and
-/// the first one came after ten minutes.
+/// the first row came after ten minutes. Public for the test that asks for its plan.
 pub fn histories_sql(workspace: u32) -> String {
     format!(
         "SELECT {COLUMNS} FROM recipient_events_current WHERE workspace = {workspace} \

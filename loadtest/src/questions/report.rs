@@ -18,8 +18,8 @@ pub struct Report {
     pub events: u64,
     /// Each question, and its cost.
     pub questions: Vec<(String, Cost)>,
-    /// What learning and keeping the send times of all recipients said.
-    pub refreshed: String,
+    /// What learning and keeping the send times of all recipients said; None when it failed, and the run with it.
+    pub refreshed: Option<String>,
     /// What the API took for one recipient's send time, in milliseconds, the shortest first.
     pub one_recipient_ms: Vec<f64>,
     /// What the tables take.
@@ -131,7 +131,7 @@ impl Display for Report {
             at(1.0),
             ms.len()
         )?;
-        writeln!(f, "all recipients: {}", self.refreshed)?;
+        writeln!(f, "all recipients: {}", self.refreshed.as_deref().unwrap_or("send times failed"))?;
         writeln!(f, "\n{:<28} {:>14} {:>10} {:>12} {:>6}", "table", "rows", "MB", "B an event", "parts")?;
         for (name, rows, bytes, parts) in &self.sizes.tables {
             let (bytes, each) = (*bytes as f64, *bytes as f64 / events);
